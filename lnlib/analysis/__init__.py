@@ -1,0 +1,1 @@
+"""What a training run tells us: pure functions of predictions, given labels and true labels."""

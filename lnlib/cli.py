@@ -1,0 +1,499 @@
+"""The `lnlib` command: lab, doctor, data, train, figures.
+
+Exit codes: 0 done, 1 a failed check (doctor), 2 an error that one line on stderr explains, 130 interrupted.
+Whatever is slow to import is imported inside the commands, so that `--help` answers at once.
+"""
+
+import contextlib
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from urllib.parse import quote
+
+import typer
+from typer.core import TyperGroup
+
+from lnlib import __version__
+from lnlib.errors import InvalidValue, LnlibError
+
+if TYPE_CHECKING:
+    from lnlib.training import Epoch, Training
+
+START = Path("notebooks/00_start_here.ipynb")
+FIRST_PORT = 8888
+SERVER_START_SECONDS = 60
+
+
+class OneLineErrors(TyperGroup):
+    """Commands whose expected errors are one line on stderr and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except LnlibError as error:
+            if _was_interrupted(error):
+                _end_interrupted()
+            _fail(str(error))
+        except ModuleNotFoundError as error:
+            package = (error.name or "").partition(".")[0]
+            if package in ("", "lnlib"):
+                raise
+            _fail(f'this command needs {package}, which is not installed; run pip install -e ".[lab]"')
+        except KeyboardInterrupt:
+            _end_interrupted()
+
+
+def _was_interrupted(error: BaseException | None) -> bool:
+    """Whether Ctrl-C is below an error: while a checkpoint is written it comes as a failure to write."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error is not None
+
+
+def _end_interrupted() -> NoReturn:
+    typer.echo("interrupted", err=True)
+    raise typer.Exit(130) from None
+
+
+class ListsByDefault(TyperGroup):
+    """Commands of which `list` is meant where none is named."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put `list` in its place."""
+        return super().parse_args(ctx, args if {*args} - {"--json"} else ["list", *args])
+
+
+def _fail(message: str) -> NoReturn:
+    typer.echo("error: " + " ".join(message.split()), err=True)
+    raise typer.Exit(2)
+
+
+app = typer.Typer(
+    name="lnlib",
+    cls=OneLineErrors,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_show_locals=False,
+)
+data_app = typer.Typer(cls=ListsByDefault, help="List the data sets, or fetch one.")
+app.add_typer(data_app, name="data")
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
+
+
+def main() -> None:
+    """What the `lnlib` command runs."""
+    app()
+
+
+def _print_version(wanted: bool) -> bool:
+    if wanted:
+        typer.echo(f"lnlib {__version__}")
+        raise typer.Exit
+    return wanted
+
+
+@app.callback()
+def lnlib(
+    version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True)] = False,
+) -> None:
+    """Learning with noisy labels: the course and its experiments."""
+
+
+# lab
+
+
+@app.command(context_settings={"ignore_unknown_options": True})
+def lab(
+    arguments: Annotated[
+        list[str] | None, typer.Argument(metavar="[ARGUMENT]...", help="For JupyterLab.")
+    ] = None,
+    port: Annotated[int | None, typer.Option(help="Port on this machine; a free one unless given.")] = None,
+    no_browser: Annotated[
+        bool, typer.Option("--no-browser", help="Print the address, open nothing.")
+    ] = False,
+) -> None:
+    """Open the course in JupyterLab, on this machine only and with a token."""
+    root = course_folder()
+    port = _free_port() if port is None else _checked_port(port)
+    token = os.environ.get("JUPYTER_TOKEN") or secrets.token_urlsafe(24)
+    page = f"/lab/tree/{quote(START.as_posix())}"
+    options = {
+        "--ip": "127.0.0.1",
+        "--port": str(port),
+        "--ServerApp.port_retries": "0",
+        "--ServerApp.answer_yes": "True",
+        "--ServerApp.root_dir": str(root),
+        "--LabApp.default_url": page,
+        "--log-level": "WARN",
+    }
+    further = arguments or []
+    # JupyterLab refuses an option that comes twice.
+    chosen = {argument.partition("=")[0] for argument in further}
+    command = [sys.executable, "-m", "jupyterlab"]
+    command += [f"{name}={value}" for name, value in options.items() if name not in chosen]
+    if no_browser or not _has_display():
+        command.append("--no-browser")
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        typer.echo(
+            "note: running as root, which JupyterLab allows only with --allow-root; adding it", err=True
+        )
+        command.append("--allow-root")
+    # A python3 kernel in the user's home would otherwise come before the one of this environment.
+    environment = (
+        os.environ | {"JUPYTER_TOKEN": token, "JUPYTER_PREFER_ENV_PATH": "1"} | _browser_for_figures()
+    )
+    typer.echo("starting JupyterLab ...", err=True)
+    with _stopped_with_us(subprocess.Popen([*command, *further], env=environment)) as server:
+        if _answers(server, port):
+            typer.echo(f"\nThe course is at  http://127.0.0.1:{port}{page}?token={token}\nCtrl-C stops it.\n")
+            sys.stdout.flush()
+        server.wait()
+    if server.returncode:
+        raise LnlibError(
+            f"JupyterLab ended with code {server.returncode}; its messages are above, and see `lnlib doctor`"
+        )
+
+
+def course_folder() -> Path:
+    """The folder with the notebooks: where lnlib was installed from, else the current one."""
+    for root in (Path(__file__).resolve().parent.parent, Path.cwd()):
+        if (root / START).is_file():
+            return root
+    raise LnlibError(
+        f"could not find {START} beside lnlib or in {Path.cwd()}; run this in a clone of the repository"
+    )
+
+
+def _free_port() -> int:
+    for port in (*range(FIRST_PORT, FIRST_PORT + 20), 0):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return int(probe.getsockname()[1])
+    raise LnlibError("no free port on 127.0.0.1; stop a server")
+
+
+def _checked_port(port: int) -> int:
+    if not 1 <= port <= 65535:
+        raise InvalidValue(f"a port must lie in 1 to 65535, got {port}; leave --port out to take a free one")
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            remedy = "leave --port out to take a free one"
+            raise InvalidValue(f"port {port} cannot be used ({error.strerror}); {remedy}") from error
+    return port
+
+
+def _has_display() -> bool:
+    return sys.platform != "linux" or any(
+        os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
+    )
+
+
+def _answers(server: "subprocess.Popen[bytes]", port: int) -> bool:
+    """Whether the server takes connections before it ends or the time is up."""
+    give_up = time.monotonic() + SERVER_START_SECONDS
+    while server.poll() is None and time.monotonic() < give_up:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return True
+        time.sleep(0.1)
+    return server.poll() is None
+
+
+def _browser_for_figures() -> dict[str, str]:
+    """Tells kaleido, in its own variable, of browsers that it would not find, such as Playwright's."""
+    from lnlib.doctor import find_browser
+
+    browser = find_browser()
+    return {"BROWSER_PATH": browser} if browser else {}
+
+
+@contextlib.contextmanager
+def _stopped_with_us(server: "subprocess.Popen[bytes]") -> Iterator["subprocess.Popen[bytes]"]:
+    """The server, which a SIGTERM or Ctrl-C to this process also shuts down."""
+    before = signal.signal(signal.SIGTERM, lambda *_: server.terminate())
+    try:
+        yield server
+    except KeyboardInterrupt:
+        server.send_signal(signal.SIGINT)
+        server.wait()
+        server.returncode = 0
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+# doctor
+
+
+@app.command()
+def doctor(as_json: AsJson = False) -> None:
+    """Check each part of the environment; ends with 1 if the course cannot run."""
+    from rich.console import Console
+    from rich.text import Text
+
+    from lnlib.doctor import checks
+
+    console = Console()
+    done = []
+    with contextlib.nullcontext() if as_json else console.status("looking at the environment ..."):
+        for check in checks():
+            done.append(check)
+            if not as_json:
+                colour = {"OK": "green", "FAIL": "bold red"}.get(check.status, "yellow")
+                line = Text.assemble(
+                    (f"[{check.status}]".ljust(7), colour), check.name.ljust(13), check.detail
+                )
+                console.print(line, soft_wrap=True)
+                if not check.ok:
+                    console.print(Text(" " * 20 + check.remedy), soft_wrap=True)
+    failed = [check.name for check in done if check.status == "FAIL"]
+    if as_json:
+        rows = [
+            {
+                "name": check.name,
+                "status": check.status,
+                "detail": check.detail,
+                "remedy": "" if check.ok else check.remedy,
+            }
+            for check in done
+        ]
+        _print_json({"ok": not failed, "checks": rows})
+    else:
+        typer.echo(f"The course needs: {', '.join(failed)}." if failed else "The course can run.")
+    raise typer.Exit(1 if failed else 0)
+
+
+# data
+
+
+@data_app.command("list")
+def list_data(as_json: AsJson = False) -> None:
+    """List the data sets and whether they are here."""
+    from dataclasses import asdict
+
+    from lnlib import data
+
+    known = data.available()
+    if as_json:
+        _print_json([asdict(info) for info in known])
+    else:
+        heres = [info.where if info.present else f"missing: {info.how}" for info in known]
+        rows = [
+            {"name": info.name, "what it is": f"{info.title}, {info.size}", "where": here}
+            for info, here in zip(known, heres, strict=True)
+        ]
+        _print_table("", rows)
+
+
+@data_app.command()
+def fetch(names: Annotated[list[str], typer.Argument(metavar="NAME...")], as_json: AsJson = False) -> None:
+    """Download data sets into LNLIB_DATA (by default the user's cache folder)."""
+    from lnlib import data
+
+    for name in names:
+        data.fetch(name)
+    list_data(as_json)
+
+
+# train
+
+
+@app.command()
+def train(
+    dataset: Annotated[str, typer.Option(help="Data set, see `lnlib data`.")] = "digits",
+    noise: Annotated[
+        str, typer.Option(help="Kind of label noise: uniform, symmetric, pair, flip.")
+    ] = "uniform",
+    rate: Annotated[float, typer.Option(help="Noise rate, from 0 to below 1.")] = 0.5,
+    method: Annotated[str, typer.Option(help="cross-entropy or limit.")] = "cross-entropy",
+    q: Annotated[str | None, typer.Option(help="LIMIT: laplace or gaussian.")] = None,
+    beta: Annotated[
+        float | None, typer.Option(help="LIMIT: weight of the penalty on the gradient's norm.")
+    ] = None,
+    sampling: Annotated[bool, typer.Option("--sampling", help="LIMIT: sample the gradient from q.")] = False,
+    sigma: Annotated[float | None, typer.Option(help="LIMIT: standard deviation of q when sampling.")] = None,
+    net: Annotated[str, typer.Option(help="Network: mlp or cnn.")] = "mlp",
+    width: Annotated[int | None, typer.Option(help="MLP: units in a layer.")] = None,
+    depth: Annotated[int | None, typer.Option(help="MLP: hidden layers.")] = None,
+    dropout: Annotated[float | None, typer.Option(help="MLP: share of units dropped.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Learning rate of Adam.")] = None,
+    weight_decay: Annotated[float | None, typer.Option(help="Weight decay of Adam.")] = None,
+    epochs: Annotated[int, typer.Option(help="Passes over the training set.")] = 60,
+    batch_size: Annotated[int, typer.Option(help="Examples in a batch.")] = 64,
+    train_size: Annotated[int | None, typer.Option(help="Training examples; all unless given.")] = None,
+    patience: Annotated[int | None, typer.Option(help="Stop so many epochs after the best one.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of split, noise and training.")] = 0,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="Save here after each epoch, and continue from it.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train one method on noisy labels and print its last and its best epoch (by noisy validation)."""
+    from lnlib.device import default_device, describe
+    from lnlib.experiments.run import Run
+
+    run = Run.parse(
+        {
+            "dataset": dataset,
+            "noise": noise,
+            "rate": rate,
+            "method": method,
+            "method_options": _given(q=q, beta=beta, sampling=sampling or None, sigma=sigma),
+            "net": net,
+            "net_options": _given(width=width, depth=depth, dropout=dropout),
+            "optimizer_options": _given(lr=lr, weight_decay=weight_decay),
+            "epochs": epochs,
+            "batch_size": batch_size,
+            "train_size": train_size,
+            "patience": patience,
+            "seed": seed,
+        }
+    )
+    device = default_device()
+    training = run.training(device)
+    if checkpoint and checkpoint.exists():
+        training.load(checkpoint)
+    for _ in _with_progress(training, run.label):
+        if checkpoint:
+            training.save(checkpoint)
+    frame = training.history.to_frame()
+    evaluated = frame[frame["train_accuracy"].notna()]
+    last, best = evaluated.iloc[-1], evaluated.loc[evaluated["validation_accuracy"].idxmax()]
+    epochs_shown = {"best": best.to_dict(), "last": last.to_dict()}
+    if as_json:
+        facts = {
+            "run": run.model_dump(mode="json"),
+            "fingerprint": run.fingerprint,
+            "device": describe(device),
+        }
+        _print_json(facts | epochs_shown)
+    else:
+        shown = {
+            "epoch": "epoch",
+            "train_accuracy": "accuracy on given labels",
+            "clean_accuracy": "… on the clean part",
+            "corrupted_fit": "corrupted labels fitted",
+            "corrupted_recovered": "true labels recovered",
+            "validation_accuracy": "noisy validation accuracy",
+            "test_accuracy": "test accuracy",
+            "memorized_bits": "memorised bits per label",
+        }
+        rows = [
+            {"": label} | {name: _number(row[column]) for name, row in epochs_shown.items()}
+            for column, label in shown.items()
+        ]
+        _print_table(f"{run.label} · {describe(device)}", rows)
+
+
+def _given(**options: object) -> dict[str, object]:
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _number(value: float) -> str:
+    return f"{value:.3f}" if value != int(value) else f"{value:.0f}"
+
+
+def _with_progress(training: "Training", label: str) -> "Iterator[Epoch]":
+    with _progress_bar() as progress:
+        total = training.settings.epochs
+        bar = progress.add_task(label, total=total, completed=training.epoch)
+        for epoch in training:
+            accuracy = "" if epoch.test_accuracy is None else f" · test {epoch.test_accuracy:.3f}"
+            progress.update(bar, completed=epoch.epoch, description=label + accuracy)
+            yield epoch
+
+
+# figures
+
+
+@app.command()
+def figures(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="All unless given.")] = None,
+    dataset: Annotated[str, typer.Option(help="Data set, see `lnlib data`.")] = "digits",
+    budget: Annotated[str, typer.Option(help="quick, or full for the papers' epochs and grids.")] = "quick",
+    output: Annotated[Path, typer.Option(help="Folder for the files.")] = Path("figures"),
+    list_only: Annotated[bool, typer.Option("--list", help="List the figures.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Regenerate figures: PNG, interactive HTML, and the data as CSV with its provenance beside it."""
+    from lnlib.errors import unknown_name
+    from lnlib.experiments.figures import FIGURES, make
+
+    if list_only:
+        rows = [{"name": name, "title": figure.title} for name, figure in FIGURES.items()]
+        return _print_json(rows) if as_json else _print_table("", rows)
+    for name in names or ():
+        if name not in FIGURES:
+            raise unknown_name("figure", name, FIGURES)
+    os.environ.update(_browser_for_figures())
+    made: dict[str, list[str]] = {}
+    with _progress_bar() as progress:
+        for name in names or FIGURES:
+            bar = progress.add_task(name, total=1.0)
+
+            def on_progress(what: str, share: float, name: str = name, bar: Any = bar) -> None:
+                progress.update(bar, completed=share, description=f"{name}: {what}")
+
+            files = make(name, dataset=dataset, budget=budget, output=output, progress=on_progress)  # type: ignore[arg-type]
+            made[name] = [str(path) for path in files]
+            progress.update(bar, completed=1.0, description=name)
+    if as_json:
+        _print_json(made)
+    else:
+        typer.echo("\n".join(path for paths in made.values() for path in paths))
+    if not all(any(path.endswith(".png") for path in paths) for paths in made.values()):
+        typer.echo("note: no PNG without Chrome or Chromium; see `lnlib doctor`", err=True)
+
+
+# What the commands print with.
+
+
+def _print_json(value: object) -> None:
+    typer.echo(json.dumps(_plain(value), indent=1, ensure_ascii=False, allow_nan=False))
+
+
+def _plain(value: Any) -> Any:
+    """JSON's own types: no NumPy numbers, paths or NaN."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(part) for key, part in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_plain(part) for part in value]
+    if isinstance(value, Path):
+        return str(value)
+    value = value.item() if hasattr(value, "item") else value
+    return None if value != value else value
+
+
+def _print_table(title: str, rows: Sequence[Mapping[str, object]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    if title:
+        typer.echo(title)
+    table = Table(box=None, pad_edge=False)
+    for name in rows[0]:
+        table.add_column(name.replace("_", " "), overflow="fold")
+    for row in rows:
+        table.add_row(*("" if value is None else str(value) for value in row.values()))
+    # Without a terminal there is no width to keep to, and scripts like whole lines.
+    console = Console()
+    console.print(table, width=None if console.is_terminal else 200)
+
+
+def _progress_bar() -> Any:
+    """A bar with the time left, on stderr so that stdout stays clean for scripts."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=Console(stderr=True))

@@ -1,0 +1,59 @@
+"""The one device rule of lnlib: LNLIB_DEVICE where it is set, else CUDA where there is one, else CPU."""
+
+import os
+
+import torch
+
+from lnlib.errors import InvalidValue
+
+
+def default_device() -> torch.device:
+    """Where everything trains unless the caller says otherwise.
+
+    LNLIB_DEVICE may be "cpu", "cuda", "cuda:1" or "mps". Raises `InvalidValue` for any other value and for a
+    device that this machine does not have.
+    """
+    name = os.environ.get("LNLIB_DEVICE", "").strip().lower()
+    if not name:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = torch.device("meta")
+    if device.type not in ("cpu", "cuda", "mps"):
+        raise InvalidValue(
+            f"LNLIB_DEVICE must be 'cpu', 'cuda', 'cuda:<number>' or 'mps', got {name!r}; "
+            "unset it to let lnlib choose"
+        )
+    if not _available(device):
+        raise InvalidValue(
+            f"LNLIB_DEVICE must name a device of this machine ({', '.join(_present())}), got {name!r}; "
+            "choose one of them or unset LNLIB_DEVICE"
+        )
+    return device
+
+
+def describe(device: torch.device) -> str:
+    """The device in words, for provenance and small print: "CPU, 2 threads", or the name of the GPU."""
+    if device.type == "cpu":
+        threads = torch.get_num_threads()
+        return f"CPU, {threads} thread" + ("s" if threads != 1 else "")
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "Apple GPU"
+
+
+def setting_line(dataset_name: str, budget: str, device: torch.device | None = None) -> str:
+    """Device, data set and budget in one line, for the first cell of every notebook."""
+    return f"device: {describe(device or default_device())} · data: {dataset_name} · budget: {budget}"
+
+
+def _available(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return (device.index or 0) < torch.cuda.device_count()
+    if device.type == "mps":
+        return torch.backends.mps.is_available()
+    return device.index in (None, 0)
+
+
+def _present() -> list[str]:
+    gpus = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    return ["cpu", *gpus, *(["mps"] if torch.backends.mps.is_available() else [])]

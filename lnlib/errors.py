@@ -1,0 +1,36 @@
+"""The errors that lnlib raises on purpose.
+
+Each message is one sentence that names the value, what was expected and the way out.
+The command line prints it on one line and exits with 2.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class LnlibError(Exception):
+    """Something the caller can put right; the message says how."""
+
+
+class InvalidValue(LnlibError, ValueError):
+    """A value outside what the function accepts."""
+
+
+class UnknownName(LnlibError, ValueError):
+    """A name that is not among the ones that exist; the message names the nearest."""
+
+
+class DataUnavailable(LnlibError, RuntimeError):
+    """A data set that is not on disk, is damaged, or cannot be fetched."""
+
+
+class CheckpointError(LnlibError, RuntimeError):
+    """A checkpoint that is damaged or belongs to another training run."""
+
+
+def unknown_name(kind: str, name: object, known: Iterable[str]) -> UnknownName:
+    """The error for an unknown `name` of a `kind` ("data set", "method"), naming the nearest known one."""
+    options = sorted(known)
+    nearest = difflib.get_close_matches(str(name).lower(), options, n=1, cutoff=0.4)
+    hint = f"did you mean {nearest[0]!r}? " if nearest else ""
+    return UnknownName(f"unknown {kind} {name!r}: {hint}known are {', '.join(options)}")

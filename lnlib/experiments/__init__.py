@@ -1,0 +1,1 @@
+"""Experiments that can be named, stored, repeated and drawn: run specs, the store, the figures."""

@@ -1,0 +1,222 @@
+"""The figures that `lnlib figures` regenerates: each is a table of data, the drawing of it, and where its
+numbers come from.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from lnlib import bounds, plots
+from lnlib.device import default_device
+from lnlib.errors import InvalidValue, unknown_name
+from lnlib.experiments.run import Run
+from lnlib.experiments.store import Circumstances, Result, Store
+from lnlib.files import write_text
+
+Budget = Literal["quick", "full"]
+OnProgress = Callable[[str, float], None]
+"""Called with what is being done and the share that is done."""
+
+
+@dataclass(frozen=True)
+class FigureData:
+    """A figure's table, its drawing and its provenance (specs, seeds, device, versions)."""
+
+    frame: pd.DataFrame
+    drawing: go.Figure
+    provenance: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class FigureSpec:
+    """How a figure is made. `needs_data` tells whether `dataset` and `budget` change it."""
+
+    title: str
+    make: Callable[[str, Budget, Store, OnProgress], FigureData]
+    needs_data: bool
+
+
+def make(
+    name: str,
+    dataset: str = "digits",
+    budget: Budget = "quick",
+    output: Path | str = "figures",
+    store: Store | None = None,
+    progress: OnProgress = lambda what, share: None,
+) -> list[Path]:
+    """Make one figure: PNG (where a browser is installed), HTML, CSV, and provenance as JSON beside the CSV;
+    returns the files.
+
+    Runs that the store holds are reused, half-done ones continued. Raises `UnknownName` for an unknown
+    figure, `InvalidValue` for an unknown budget and `DataUnavailable` for data that is not there.
+    """
+    if name not in FIGURES:
+        raise unknown_name("figure", name, FIGURES)
+    if budget not in ("quick", "full"):
+        raise InvalidValue(f"budget must be 'quick' or 'full', got {budget!r}; try quick")
+    spec = FIGURES[name]
+    figure = spec.make(dataset, budget, store or Store(), progress)
+    stem = Path(output) / (f"{name}-{dataset}" if spec.needs_data else name)
+    write_text(stem.with_suffix(".csv"), figure.frame.to_csv(index=False, float_format="%.6g"))
+    write_text(stem.with_suffix(".json"), json.dumps(figure.provenance, indent=1) + "\n")
+    return [stem.with_suffix(".csv"), stem.with_suffix(".json"), *plots.save(figure.drawing, stem)]
+
+
+# Figure 1: memorisation, and what stops it.
+
+RATE = 0.8
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One line of Figure 1: a method and the grid from which noisy validation chooses its setting."""
+
+    label: str
+    settings: tuple[Mapping[str, Any], ...]
+
+
+DROPOUT = tuple({"net_options": {"dropout": rate}} for rate in (0.25, 0.5, 0.75))
+DECAY = tuple({"optimizer_options": {"weight_decay": decay}} for decay in (1e-4, 1e-3, 3e-3))
+BETA = tuple(
+    {"method": "limit", "method_options": {"q": "laplace", "beta": beta}}
+    for beta in (1.0, 3.0, 10.0, 30.0, 100.0)
+)
+CURVES = (
+    Curve("CE", ({},)),
+    Curve("CE + dropout", DROPOUT),
+    Curve("CE + weight decay", DECAY),
+    Curve("LIMIT-L", BETA),
+)
+"""The grids of the reference code (METHODS: LIMIT protocol)."""
+
+
+def figure1_runs(dataset: str, budget: Budget) -> list[tuple[str, Run]]:
+    """The runs behind Figure 1, with the line that each belongs to."""
+    small = dataset == "digits"
+    net = {"width": 64 if small else 512, "depth": 4}
+    runs = []
+    for curve in CURVES:
+        grid = curve.settings if budget == "full" else curve.settings[len(curve.settings) // 2 :][:1]
+        for setting in grid:
+            fields: dict[str, Any] = {
+                "dataset": dataset,
+                "rate": RATE,
+                "epochs": (60 if small else 50) if budget == "full" else 20,
+                "batch_size": 64 if small else 256,
+                "train_size": None if budget == "full" or small else 5000,
+                **setting,
+            }
+            fields["net_options"] = net | dict(setting.get("net_options", {}))
+            runs.append((curve.label, Run.parse(fields)))
+    return runs
+
+
+def _figure1(dataset: str, budget: Budget, store: Store, progress: OnProgress) -> FigureData:
+    runs = figure1_runs(dataset, budget)
+    results: list[tuple[str, Result]] = []
+    for position, (label, run) in enumerate(runs):
+
+        def tick(epoch: Any, position: int = position, run: Run = run) -> None:
+            progress(run.label, (position + epoch.epoch / run.epochs) / len(runs))
+
+        results.append((label, store.obtain(run, on_epoch=tick)))
+        progress(run.label, (position + 1) / len(runs))
+    frame = figure1_frame(results)
+    shown = frame[frame["selected"]]
+    drawing = plots.figure1(shown, RATE)
+    first = results[0][1]
+    plots.small_print(drawing, small_print(first, seeds=sorted({result.run.seed for _, result in results})))
+    return FigureData(frame, drawing, provenance([result for _, result in results]))
+
+
+def figure1_frame(results: Sequence[tuple[str, Result]]) -> pd.DataFrame:
+    """One row a run and epoch; `selected` marks, for each line, the setting with the best noisy-validation
+    accuracy.
+    """
+    parts = []
+    for label, result in results:
+        part = result.history.copy()
+        part.insert(0, "method", label)
+        part.insert(1, "setting", setting_text(result.run))
+        part.insert(2, "seed", result.run.seed)
+        parts.append(part)
+    frame = pd.concat(parts, ignore_index=True)
+    best = frame.groupby(["method", "setting"], sort=False)["validation_accuracy"].max().reset_index()
+    winners = best.loc[best.groupby("method")["validation_accuracy"].idxmax()]
+    chosen = set(zip(winners["method"], winners["setting"], strict=True))
+    frame["selected"] = [pair in chosen for pair in zip(frame["method"], frame["setting"], strict=True)]
+    return frame
+
+
+def setting_text(run: Run) -> str:
+    """The hyper-parameter that Figure 1's grids vary, in words."""
+    if "dropout" in run.net_options:
+        return f"dropout={run.net_options['dropout']:g}"
+    if "weight_decay" in run.optimizer_options:
+        return f"weight_decay={run.optimizer_options['weight_decay']:g}"
+    return f"beta={run.method_options['beta']:g}" if "beta" in run.method_options else "-"
+
+
+# Figure 2: the bound, for several noise rates.
+
+
+def _figure2(dataset: str, budget: Budget, store: Store, progress: OnProgress) -> FigureData:
+    frame = plots.r0_frame(plots.FAMILY, num_classes=10)
+    progress("Figure 2", 1.0)
+    return FigureData(
+        frame, plots.figure2(frame), {"formula": "lnlib.bounds.r0", "num_classes": 10, "rates": plots.FAMILY}
+    )
+
+
+# The memorisation split of one run.
+
+
+def _split(dataset: str, budget: Budget, store: Store, progress: OnProgress) -> FigureData:
+    label, run = figure1_runs(dataset, budget)[0]
+    run = run.model_copy(update={"rate": 0.5})
+    result = store.obtain(run, on_epoch=lambda epoch: progress(run.label, epoch.epoch / run.epochs))
+    entropy = float(bounds.label_entropy(run.matrix()))
+    drawing = plots.memorization_split(result.history, run.rate, entropy)
+    plots.small_print(drawing, f"{label} · " + small_print(result, [run.seed]))
+    return FigureData(result.history, drawing, provenance([result]))
+
+
+def small_print(result: Result, seeds: Sequence[int]) -> str:
+    """Data set, net, budget, seeds and device in one line."""
+    run = result.run
+    size = f"n = {run.train_size}" if run.train_size else "all of its training split"
+    net, seed = run.member_parts()[1].net.label, ", ".join(map(str, seeds))
+    return (
+        f"{run.dataset}, {size}, {run.noise} noise {run.rate:.0%} · {net} · {run.epochs} epochs, "
+        f"batch {run.batch_size} · seed {seed} · {result.circumstances.device}"
+    )
+
+
+def provenance(results: Sequence[Result]) -> dict[str, Any]:
+    """The specs and circumstances behind a figure, as plain values."""
+    return {
+        "runs": [
+            {"fingerprint": result.run.fingerprint, "spec": result.run.model_dump(mode="json")}
+            | asdict(result.circumstances)
+            for result in results
+        ],
+        "made_with": asdict(Circumstances.here(default_device())),
+    }
+
+
+FIGURES: Mapping[str, FigureSpec] = {
+    "limit-fig1": FigureSpec(
+        "Memorisation under 80% uniform noise, and what stops it (LIMIT, Figure 1)", _figure1, True
+    ),
+    "limit-fig2": FigureSpec(
+        "The smallest training error that Theorem 2.1 allows (LIMIT, Figure 2)", _figure2, False
+    ),
+    "memorization-split": FigureSpec(
+        "Cross-entropy on clean and corrupted labels, epoch by epoch", _split, True
+    ),
+}

@@ -1,0 +1,6 @@
+"""Small apps for the lessons: a few controls, an answer at once, and a sentence that says what you see."""
+
+from lnlib.labs.fano import FanoLab
+from lnlib.labs.memorization import MemorizationLab
+
+__all__ = ["FanoLab", "MemorizationLab"]

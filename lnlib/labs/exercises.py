@@ -1,0 +1,164 @@
+"""The lessons' exercises: each question, its check and its worked solution come from one function."""
+
+import inspect
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from lnlib import bounds, noise
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Text that a notebook renders as Markdown."""
+
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+    def _repr_markdown_(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True)
+class Verdict(Shown):
+    """What `Exercise.check` thinks of an answer; `correct` is None where there is no answer yet."""
+
+    correct: bool | None
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """A question with a number for an answer, which `solve` computes; `tolerance` is in its `unit`."""
+
+    question: str
+    solve: Callable[[], float]
+    tolerance: float
+    unit: str
+
+    def check(self, answer: float | None) -> Verdict:
+        """Compare an answer with the computed solution; never raises, and never gives the solution away."""
+        if answer is None:
+            return Verdict("✏️ Replace `None` by your answer, then run this cell again.", None)
+        try:
+            number = float(answer)
+        except (TypeError, ValueError):
+            return Verdict(f"The answer is one number ({self.unit}), yours is `{answer!r}`.", False)
+        right = float(self.solve())
+        if self._same(number, right):
+            return Verdict(f"✅ Right: {number:g} {self.unit}.", True)
+        hint = f"it is too {'large' if number > right else 'small'}"
+        if math.isnan(number):
+            hint = "it is not a number"
+        elif self._same(number / 100, right):
+            hint = "rates are fractions here, not percent"
+        elif self._same(number / math.log(2), right):
+            hint = "it is in nats; divide by ln 2 to get bits"
+        return Verdict(f"❌ Not yet: you have {number:g} {self.unit}, but {hint}.", False)
+
+    def solution(self) -> Shown:
+        """The code that computes the answer, and the answer."""
+        source = inspect.getsource(self.solve)
+        code = source[source.index("def ") :].rstrip()  # without the decorator, which holds the question
+        return Shown(f"```python\n{code}\n```\n**Answer:** {self.solve():.3g} {self.unit}")
+
+    def _repr_markdown_(self) -> str:
+        return f"**Exercise.** {self.question} *(one number: {self.unit})*"
+
+    def _same(self, number: float, right: float) -> bool:
+        return abs(number - right) <= self.tolerance
+
+
+def exercise(question: str, tolerance: float, unit: str) -> Callable[[Callable[[], float]], Exercise]:
+    """Turn the function that computes an answer into the `Exercise` that asks for it."""
+
+    def wrap(solve: Callable[[], float]) -> Exercise:
+        return Exercise(question, solve, tolerance, unit)
+
+    return wrap
+
+
+# Lesson 00, start here.
+
+
+@exercise(
+    "Ten classes, 40% uniform noise (wrong classes only). With which probability is a 3 labelled as an 8?",
+    tolerance=0.001,
+    unit="as a fraction",
+)
+def one_wrong_class() -> float:
+    return float(noise.uniform(0.4, num_classes=10)[3, 8])
+
+
+# Lesson 01, the Fano bound.
+
+
+@exercise(
+    "K = 10 and 60% uniform noise. A network makes 5% training errors on the given labels. "
+    "How many bits per label has it memorised at least?",
+    tolerance=0.01,
+    unit="bits per label",
+)
+def bits_behind_five_percent() -> float:
+    entropy = bounds.uniform_label_entropy(0.6, num_classes=10)
+    return float(bounds.memorized_information(0.05, entropy, num_classes=10))
+
+
+@exercise(
+    "Two classes, labels flipped with probability 0.3, and half a bit memorised per label. "
+    "Which error rate does Remark 2 allow at least?",
+    tolerance=0.002,
+    unit="as a fraction",
+)
+def two_classes() -> float:
+    entropy = bounds.binary_entropy(0.3)
+    return float(bounds.r0(entropy, 0.5, num_classes=2))
+
+
+@exercise(
+    "Flip-1 noise, K = 10: each class has one wrong class that its labels change to, with probability 0.3. "
+    "A network makes 10% training errors on the given labels. How many bits per label has it memorised "
+    "at least, by the sharp bound?",
+    tolerance=0.005,
+    unit="bits per label",
+)
+def flipped_labels() -> float:
+    matrix = noise.flip(0.3, num_classes=10)
+    return float(bounds.rate_distortion(matrix, 0.1))
+
+
+# Lesson 02, memorisation.
+
+
+@exercise(
+    "80% of the labels are wrong. A network predicts 40% of all given labels, among them every one that is "
+    "true. Which share of the wrong labels does it fit?",
+    tolerance=0.005,
+    unit="as a fraction",
+)
+def wrong_labels_fitted() -> float:
+    wrong, all_given = 0.8, 0.4
+    return (all_given - (1 - wrong)) / wrong
+
+
+@exercise(
+    "K = 10, 50% uniform noise. A network predicts every given label that is true, and half of the wrong "
+    "ones. How many bits per label has it memorised at least?",
+    tolerance=0.01,
+    unit="bits per label",
+)
+def half_the_wrong_labels() -> float:
+    entropy = bounds.uniform_label_entropy(0.5, num_classes=10)
+    return float(bounds.memorized_information(0.5 * 0.5, entropy, num_classes=10))
+
+
+@exercise(
+    "K = 10, 80% uniform noise. A classifier is right on 90% of the validation images, and its mistakes have "
+    "nothing to do with the noise. Which accuracy on the *given* validation labels do you expect?",
+    tolerance=0.002,
+    unit="as a fraction",
+)
+def score_on_noisy_validation() -> float:
+    right, wrong, num_classes = 0.9, 0.8, 10
+    return right * (1 - wrong) + (1 - right) * wrong / (num_classes - 1)

@@ -1,0 +1,146 @@
+"""What a method is: how one minibatch changes the weights. One file a method, one frozen dataclass of
+hyper-parameters.
+
+A method is made of pure functions of `(nets, batch)`. The training engine calls them directly for one run,
+and through `torch.func.vmap` for many runs at once; hyper-parameters given as floats then arrive as tensors,
+one number a run.
+"""
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from lnlib.data.task import Visible
+from lnlib.errors import InvalidValue
+from lnlib.nets import Net
+
+Nets = Mapping[str, Net]
+AnyMethod = TypeVar("AnyMethod", bound="Method")
+NewNet = Callable[[str], nn.Module]
+
+
+class Draw(NamedTuple):
+    """A random tensor that every batch needs: standard normal, Laplace of unit variance, or uniform on [0,
+    1).
+    """
+
+    kind: Literal["normal", "laplace", "uniform"]
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Images (B, C, H, W) and labels (B,)."""
+
+    x: Tensor
+    y: Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One minibatch: normalised images `x` (B, C, H, W), given labels `y` (B,), their rows `index` (B,) in
+    the training set, the epoch (from 1) and step (from 0) of the run, the learning rate, a clean `meta`
+    batch where the task has one, and the run's random numbers `noise` by the names that `Method.draws`
+    gives them.
+    """
+
+    x: Tensor
+    y: Tensor
+    index: Tensor
+    epoch: int
+    step: int
+    lr: float
+    num_classes: int
+    meta: Examples | None = None
+    noise: Mapping[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def one_hot(self) -> Float[Tensor, "batch classes"]:
+        """The given labels as rows of zeros and a one, in the images' float type."""
+        return one_hot(self.y, self.num_classes).to(self.x.dtype)
+
+
+class Phase(NamedTuple):
+    """A loss and the networks that its gradient trains, with an optimiser of their own."""
+
+    loss: Callable[[Nets, Batch], Tensor]
+    networks: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Method:
+    """A subclass needs `name`, `label` and `loss`, and overrides what else it uses."""
+
+    name: ClassVar[str]
+    label: ClassVar[str]
+    warm_start: ClassVar[Mapping[str, tuple[str, str]]] = {}
+    """Network → (method, its network) whose best weights it begins from."""
+
+    def networks(self, new_net: NewNet, task: Visible) -> dict[str, nn.Module]:
+        """The modules by name, "classifier" first; anything with memory is a module with buffers."""
+        return {"classifier": new_net("classifier")}
+
+    @property
+    def phases(self) -> tuple[Phase, ...]:
+        """What happens to one batch, in order; by default `loss` trains the classifier."""
+        return (Phase(self.loss, ("classifier",)),)
+
+    def loss(self, nets: Nets, batch: Batch) -> Tensor:
+        """The scalar whose gradient moves the weights."""
+        raise NotImplementedError
+
+    def draws(self, batch_size: int, num_classes: int) -> Mapping[str, Draw]:
+        """The random tensors that one batch needs, by name; they arrive as `batch.noise`."""
+        return {}
+
+    def start(self, nets: Nets, data: Visible) -> None:
+        """Estimates made once before training, from the given labels."""
+
+    def after_step(self, nets: Nets) -> None:
+        """In-place element-wise updates after every step (a moving average of weights, say)."""
+
+    def end_epoch(self, nets: Nets, data: Visible, epoch: int) -> None:
+        """What happens once an epoch (a rollback, say)."""
+
+    def predict(self, nets: Nets, x: Tensor) -> Float[Tensor, "batch classes"]:
+        """Logits (B, K) of images (B, C, H, W), by default the classifier's."""
+        logits: Tensor = nets["classifier"](x)[0]
+        return logits
+
+    @property
+    def tunable(self) -> dict[str, float]:
+        """The hyper-parameters that may differ between the members of one stack: the numbers declared as
+        float.
+        """
+        return {part.name: float(getattr(self, part.name)) for part in fields(self) if part.type is float}
+
+    def with_values(self: AnyMethod, values: Mapping[str, Any]) -> AnyMethod:
+        """The same method with tensors in place of some floats; unchecked, for the engine."""
+        other = copy.copy(self)
+        for name, value in values.items():
+            object.__setattr__(other, name, value)
+        return other
+
+
+def one_hot(labels: Int[Tensor, " batch"], num_classes: int) -> Float[Tensor, "batch classes"]:
+    """Labels (B,) as rows (B, K) of zeros and a one; unlike `F.one_hot` it works inside `vmap(grad(...))`."""
+    return (labels[:, None] == torch.arange(num_classes, device=labels.device)).to(torch.get_default_dtype())
+
+
+def cross_entropy(
+    logits: Float[Tensor, "batch classes"], labels: Int[Tensor, " batch"]
+) -> Float[Tensor, " batch"]:
+    """−log softmax(logits)[label] in nats, one number an example: (B, K) and (B,) to (B,)."""
+    return -torch.log_softmax(logits, dim=1).gather(1, labels[:, None])[:, 0]
+
+
+def check_nonnegative(method: Method, **values: float) -> None:
+    """Raise `InvalidValue` for a hyper-parameter that is negative or not a number."""
+    for name, value in values.items():
+        if not value >= 0:
+            raise InvalidValue(f"{method.name}: {name} must be at least 0, got {value}; try {name}=1.0")

@@ -1,0 +1,23 @@
+"""Cross-entropy, the baseline of both papers (LIMIT section 4, rows "CE"; MetaInfoNet, rows "Standard")."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from lnlib.methods.base import Batch, Method, Nets, cross_entropy
+
+
+@dataclass(frozen=True)
+class CrossEntropy(Method):
+    """The mean of −log softmax(h(x))_y over the batch; its gradient at the logits of one example is (s −
+    y)/B.
+    """
+
+    name: ClassVar[str] = "cross-entropy"
+    label: ClassVar[str] = "CE"
+
+    def loss(self, nets: Nets, batch: Batch) -> Tensor:
+        """Mean cross-entropy on the given labels, in nats."""
+        logits, _ = nets["classifier"](batch.x)
+        return cross_entropy(logits, batch.y).mean()

@@ -1,0 +1,103 @@
+"""LIMIT: train the classifier with gradients that a second network predicts without seeing labels.
+
+LIMIT, sections 3.3 and 3.4: eq. (12) with the norm penalty, for Gaussian and Laplace q, with and without
+sampling.
+"""
+
+from dataclasses import dataclass
+from math import sqrt
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from lnlib.data.task import Visible
+from lnlib.errors import InvalidValue
+from lnlib.methods.base import Batch, Draw, Method, Nets, NewNet, Phase, check_nonnegative
+
+Distribution = Literal["gaussian", "laplace"]
+
+
+@dataclass(frozen=True)
+class LIMIT(Method):
+    """The classifier's logits a receive the predicted gradient μ = s(a) − s(r) in place of s(a) − y; r is the
+    predictor's logits.
+
+    The predictor minimises ‖μ − g‖² (Gaussian q) or ‖μ − g‖₁ (Laplace q), where g = s(a) − y, plus β‖μ‖²:
+    sums over classes, means over the batch. With `sampling` the classifier receives a sample of q, whose
+    standard deviation is σ in each class. The reference code does not divide μ by the batch size:
+    `scale="reference"`; Adam does not notice. Raises `InvalidValue` for an unknown q or scale and for
+    negative β or σ. Source: LIMIT, sections 3.3-3.4.
+    """
+
+    name: ClassVar[str] = "limit"
+    label: ClassVar[str] = "LIMIT"
+
+    q: Distribution = "laplace"
+    beta: float = 10.0
+    sampling: bool = False
+    sigma: float = 0.1
+    scale: Literal["mean", "reference"] = "mean"
+
+    def __post_init__(self) -> None:
+        if self.q not in ("gaussian", "laplace"):
+            raise InvalidValue(f"q must be 'gaussian' or 'laplace', got {self.q!r}; try LIMIT(q='laplace')")
+        if self.scale not in ("mean", "reference"):
+            raise InvalidValue(f"scale must be 'mean' or 'reference', got {self.scale!r}; try scale='mean'")
+        check_nonnegative(self, beta=self.beta, sigma=self.sigma)
+
+    def networks(self, new_net: NewNet, task: Visible) -> dict[str, nn.Module]:
+        """The classifier f and the predictor r."""
+        return {"classifier": new_net("classifier"), "predictor": new_net("predictor")}
+
+    @property
+    def phases(self) -> tuple[Phase, ...]:
+        """One loss and one optimiser for both networks, as in the reference code."""
+        return (Phase(self.loss, ("classifier", "predictor")),)
+
+    def draws(self, batch_size: int, num_classes: int) -> dict[str, Draw]:
+        """The noise of q, of unit variance, when the gradient is sampled."""
+        kind: Literal["normal", "laplace"] = "normal" if self.q == "gaussian" else "laplace"
+        return {"q": Draw(kind, (batch_size, num_classes))} if self.sampling else {}
+
+    def loss(self, nets: Nets, batch: Batch) -> Tensor:
+        """A scalar whose gradient is the predicted one for the classifier and the penalised fit for the
+        predictor.
+        """
+        a, _ = nets["classifier"](batch.x)
+        r, _ = nets["predictor"](batch.x)
+        s = torch.softmax(a.detach(), dim=1)
+        mu = s - torch.softmax(r, dim=1)
+        g = s - batch.one_hot
+        return (
+            self.classifier_term(a, mu, batch) + (self.distance(mu, g) + self.beta * squared_norm(mu)).mean()
+        )
+
+    def classifier_term(self, a: Tensor, mu: Tensor, batch: Batch) -> Tensor:
+        """mean(Σ a·μ) with μ held fixed: linear in a, so its gradient at the logits of one example is μ/B and
+        nothing else.
+        """
+        gradient = mu.detach() + self.sigma * batch.noise["q"] if self.sampling else mu.detach()
+        per_example = (a * gradient).sum(dim=1)
+        return per_example.sum() if self.scale == "reference" else per_example.mean()
+
+    def distance(self, mu: Tensor, g: Tensor) -> Tensor:
+        """−log q(g) up to constants, one number an example: ‖μ − g‖² (Gaussian q) or ‖μ − g‖₁ (Laplace)."""
+        return squared_norm(mu - g) if self.q == "gaussian" else (mu - g).abs().sum(dim=1)
+
+
+def squared_norm(rows: Tensor) -> Tensor:
+    """‖row‖² of each row: (B, K) to (B,)."""
+    return rows.square().sum(dim=1)
+
+
+def lambda_to_sigma(lam: float, q: Distribution) -> float:
+    """The standard deviation σ of q that the reference code's λ stands for: √(1/(2λ)) for Gaussian q, √2/λ
+    for Laplace q.
+
+    The paper uses λ for the weight of the information term, which the reference code leaves at 1. Raises
+    `InvalidValue` for λ ≤ 0.
+    """
+    if not lam > 0:
+        raise InvalidValue(f"lambda must be positive, got {lam}; the reference grid starts at 5")
+    return sqrt(1 / (2 * lam)) if q == "gaussian" else sqrt(2) / lam

@@ -1,0 +1,41 @@
+"""The networks of both papers. A spec such as `MLP(64)` is a frozen dataclass; `spec.build(...)` makes the
+module.
+"""
+
+from collections.abc import Mapping
+from typing import Protocol, runtime_checkable
+
+from torch import nn
+
+from lnlib.errors import unknown_name
+from lnlib.nets.bound import Net, Skeleton, StackedNet
+from lnlib.nets.cnn import CNN
+from lnlib.nets.layers import Dropout
+from lnlib.nets.mlp import MLP
+
+__all__ = ["CNN", "MLP", "NETS", "Dropout", "Net", "NetSpec", "Skeleton", "StackedNet", "by_name"]
+
+
+@runtime_checkable
+class NetSpec(Protocol):
+    """What every network spec offers."""
+
+    @property
+    def label(self) -> str:
+        """A short name for figures and tables."""
+        ...
+
+    def build(self, image_shape: tuple[int, int, int], num_classes: int, role: str = ...) -> nn.Module:
+        """A new classifier for images of shape (C, H, W) whose forward gives (logits, features)."""
+        ...
+
+
+NETS: Mapping[str, type] = {"mlp": MLP, "cnn": CNN}
+
+
+def by_name(name: str, **options: object) -> NetSpec:
+    """The spec called `name` ("mlp", "cnn") with its options; raises `UnknownName` with the nearest name."""
+    if name not in NETS:
+        raise unknown_name("network", name, NETS)
+    spec: NetSpec = NETS[name](**options)
+    return spec

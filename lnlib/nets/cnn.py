@@ -1,0 +1,72 @@
+"""LIMIT's 4-layer convolutional network for 28x28 images (supplement B of the paper, `4layer-cnn-mnist` in
+its code).
+"""
+
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+SIDE = 28
+
+
+@dataclass(frozen=True)
+class CNN:
+    """LIMIT's CNN. Images of another size than 28x28 are resized to it (bilinear), which `label` and `note`
+    say.
+
+    As a "predictor" (LIMIT's auxiliary network) it has one more BatchNorm, on the 128 units of the hidden
+    linear layer, as in the reference code; the paper says "same architecture".
+    """
+
+    @property
+    def label(self) -> str:
+        """A short name for figures and tables."""
+        return "4-layer CNN"
+
+    def note(self, image_shape: tuple[int, int, int]) -> str:
+        """What happens to images of this shape before the first layer; empty when nothing does."""
+        height, width = image_shape[1:]
+        same = (height, width) == (SIDE, SIDE)
+        return "" if same else f"the CNN resizes {height}×{width} images to {SIDE}×{SIDE}"
+
+    def build(
+        self, image_shape: tuple[int, int, int], num_classes: int, role: str = "classifier"
+    ) -> "CNNClassifier":
+        """A new network for images of shape (C, H, W); `role="predictor"` adds BatchNorm to the hidden linear
+        layer.
+        """
+        return CNNClassifier(image_shape[0], num_classes, hidden_batch_norm=role == "predictor")
+
+
+class CNNClassifier(nn.Module):
+    """The module that `CNN` builds: 28 → 14 → 7 → 3 → 1, then 256-128-K. 218 122 parameters for K = 10 and
+    one channel.
+    """
+
+    def __init__(self, channels: int, num_classes: int, hidden_batch_norm: bool) -> None:
+        super().__init__()
+        self.convolutions = nn.Sequential(
+            *_block(channels, 32, kernel=4, stride=2, padding=1),
+            *_block(32, 32, kernel=4, stride=2, padding=1),
+            *_block(32, 64, kernel=3, stride=2, padding=0),
+            *_block(64, 256, kernel=3, stride=1, padding=0),
+            nn.Flatten(),
+        )
+        self.hidden = nn.Linear(256, 128)
+        self.hidden_norm = nn.BatchNorm1d(128) if hidden_batch_norm else nn.Identity()
+        self.output = nn.Linear(128, num_classes)
+
+    def forward(
+        self, x: Float[Tensor, "batch channels height width"]
+    ) -> tuple[Float[Tensor, "batch classes"], Float[Tensor, "batch features"]]:
+        """Logits (B, K) and the 128 hidden units (B, 128) of images (B, C, H, W)."""
+        if x.shape[-2:] != (SIDE, SIDE):
+            x = F.interpolate(x, (SIDE, SIDE), mode="bilinear", align_corners=False)
+        features = F.relu(self.hidden_norm(self.hidden(self.convolutions(x))))
+        return self.output(features), features
+
+
+def _block(inputs: int, outputs: int, kernel: int, stride: int, padding: int) -> tuple[nn.Module, ...]:
+    return nn.Conv2d(inputs, outputs, kernel, stride, padding), nn.BatchNorm2d(outputs), nn.ReLU()

@@ -1,0 +1,71 @@
+"""The fully connected network of LIMIT's Figure 1 (four layers of 512 ReLU units) and its small sibling for
+the lessons.
+"""
+
+from dataclasses import dataclass
+from math import prod
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from lnlib.errors import InvalidValue
+from lnlib.nets.layers import Dropout
+
+
+@dataclass(frozen=True)
+class MLP:
+    """An MLP sized by the data: `depth` hidden layers of `width` ReLU units. 4x512 is the paper's, 4x64 the
+    lessons'.
+
+    The paper names "ReLU units" only, its code puts BatchNorm before each of them: `batch_norm=True` follows
+    the code (METHODS: MLP BatchNorm unmentioned). Dropout comes after the activation. Raises `InvalidValue`
+    for sizes below 1. Source: LIMIT, section 2.1.
+    """
+
+    width: int = 64
+    depth: int = 4
+    batch_norm: bool = True
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.width < 1 or self.depth < 1:
+            raise InvalidValue(
+                f"an MLP needs width and depth of at least 1, got {self.width} and {self.depth}; try MLP(64)"
+            )
+        Dropout(self.dropout, self.width)
+
+    @property
+    def label(self) -> str:
+        """A short name for figures and tables."""
+        return f"MLP {self.depth}×{self.width}" + (f", dropout {self.dropout:g}" if self.dropout else "")
+
+    def build(
+        self, image_shape: tuple[int, int, int], num_classes: int, role: str = "classifier"
+    ) -> "MLPClassifier":
+        """A new network for images of shape (C, H, W); every role has the same layers."""
+        return MLPClassifier(self, prod(image_shape), num_classes)
+
+
+class MLPClassifier(nn.Module):
+    """The module that `MLP` builds."""
+
+    def __init__(self, spec: MLP, inputs: int, num_classes: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = [nn.Flatten()]
+        for _ in range(spec.depth):
+            layers.append(nn.Linear(inputs, spec.width))
+            if spec.batch_norm:
+                layers.append(nn.BatchNorm1d(spec.width))
+            layers.append(nn.ReLU())
+            if spec.dropout:
+                layers.append(Dropout(spec.dropout, spec.width))
+            inputs = spec.width
+        self.hidden = nn.Sequential(*layers)
+        self.output = nn.Linear(inputs, num_classes)
+
+    def forward(
+        self, x: Float[Tensor, "batch channels height width"]
+    ) -> tuple[Float[Tensor, "batch classes"], Float[Tensor, "batch features"]]:
+        """Logits (B, K) and the last hidden layer (B, width) of images (B, C, H, W)."""
+        features = self.hidden(x)
+        return self.output(features), features

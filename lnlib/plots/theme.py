@@ -1,0 +1,148 @@
+"""The look of every figure: colours by role, one style a method, small print, showing and saving."""
+
+import io
+import json
+import os
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import plotly.graph_objects as go
+import plotly.io as pio
+
+from lnlib.files import whole_file, write_text
+
+# Okabe and Ito's colours, told apart by colour-blind readers; two of Tol's where theirs are spoken for.
+CLEAN = "#0072B2"
+NOISY = "#D55E00"
+THEORY = "#4D4D4D"
+GIVEN = "#000000"
+TEST = "#009E73"
+"""Roles: examples whose given label is true, or wrong; bounds and targets; all given labels; test images."""
+
+FONT = "system-ui, 'Segoe UI', 'Helvetica Neue', Arial, 'Liberation Sans', sans-serif"
+PNG_WIDTH = 1000
+
+
+@dataclass(frozen=True)
+class Style:
+    """How a method's line is drawn: never told by its colour alone."""
+
+    color: str
+    dash: str
+    symbol: str
+
+    @property
+    def line(self) -> dict[str, Any]:
+        """For plotly's `line`."""
+        return {"color": self.color, "dash": self.dash, "width": 2.5}
+
+
+METHODS = {
+    "CE": Style("#E69F00", "solid", "circle"),
+    "CE + dropout": Style("#56B4E9", "dash", "square"),
+    "CE + weight decay": Style("#CC79A7", "dot", "diamond"),
+    "LIMIT-G": Style("#332288", "longdash", "triangle-up"),
+    "LIMIT-L": Style("#882255", "solid", "star"),
+}
+"""One style a method, the same in every lesson."""
+
+_SPARE = tuple(
+    Style(color, dash, symbol)
+    for dash, symbol in (("dashdot", "x"), ("longdashdot", "cross"), ("dash", "triangle-down"))
+    for color in ("#117733", "#999933", "#44AA99", "#AA4499", "#661100", "#6699CC")
+)
+
+TEMPLATE = go.layout.Template(
+    layout={
+        "font": {"family": FONT, "size": 14, "color": "#222222"},
+        "paper_bgcolor": "white",
+        "plot_bgcolor": "white",
+        "colorway": [CLEAN, NOISY, TEST, "#E69F00", "#56B4E9", "#CC79A7"],
+        "height": 430,
+        "margin": {"l": 64, "r": 16, "t": 48, "b": 56},
+        "title": {"font": {"size": 16}, "x": 0, "xref": "paper", "xanchor": "left"},
+        "hovermode": "closest",
+        "legend": {"bgcolor": "rgba(255,255,255,0.8)"},
+        **{
+            axis: {
+                "showgrid": True,
+                "gridcolor": "#E6E6E6",
+                "gridwidth": 1,
+                "zeroline": False,
+                "showline": True,
+                "linecolor": "#888888",
+                "ticks": "outside",
+                "ticklen": 4,
+                "tickcolor": "#888888",
+                "title": {"standoff": 8, "font": {"size": 14}},
+            }
+            for axis in ("xaxis", "yaxis")
+        },
+    }
+)
+
+
+def style(method: str) -> Style:
+    """The style of a method's label; one that METHODS does not list gets a spare style, always the same."""
+    return METHODS.get(method) or _SPARE[zlib.crc32(method.encode()) % len(_SPARE)]
+
+
+def small_print(figure: go.Figure, text: str) -> go.Figure:
+    """Put `text` (data set, device, budget, seed) below the figure, which grows by a line; returns it."""
+    bottom = figure.layout.margin.b or TEMPLATE.layout.margin.b
+    height = figure.layout.height or TEMPLATE.layout.height
+    figure.update_layout(margin_b=bottom + 24, height=height + 24)
+    return figure.add_annotation(
+        text=text,
+        font={"size": 11, "color": "#666666"},
+        showarrow=False,
+        x=0,
+        xref="paper",
+        xanchor="left",
+        y=0,
+        yref="paper",
+        yanchor="bottom",
+        yshift=-(bottom + 20),
+    )
+
+
+def png(figure: go.Figure, width: int = PNG_WIDTH) -> bytes | None:
+    """The figure as PNG; None without an installed browser, which kaleido needs for the drawing."""
+    from kaleido.errors import ChromeNotFoundError
+    from PIL import Image
+
+    try:
+        drawn = figure.to_image("png", width=figure.layout.width or width, scale=1.5)
+    except ChromeNotFoundError:
+        return None
+    # A palette takes a quarter of the bytes, and saved lessons hold many figures.
+    palette = Image.open(io.BytesIO(drawn)).convert("RGB").quantize(128, dither=Image.Dither.NONE)
+    with io.BytesIO() as file:
+        palette.save(file, "PNG", optimize=True)
+        return file.getvalue()
+
+
+def show(figure: go.Figure) -> None:
+    """Display the figure: interactive in JupyterLab, and as PNG for pages that only show pictures."""
+    from IPython.display import display
+
+    bundle: dict[str, Any] = {"application/vnd.plotly.v1+json": json.loads(pio.to_json(figure))}
+    image = png(figure)
+    if image is not None:
+        bundle["image/png"] = image
+    display(bundle, raw=True)  # type: ignore[no-untyped-call]
+
+
+def save(figure: go.Figure, stem: Path | str) -> list[Path]:
+    """Write `stem`.png (where a browser is installed) and `stem`.html (works offline); returns the files."""
+    files = []
+    image = png(figure)
+    if image is not None:
+        files.append(Path(f"{os.fspath(stem)}.png"))
+        with whole_file(files[-1]) as file:
+            file.write(image)
+    files.append(Path(f"{os.fspath(stem)}.html"))
+    write_text(files[-1], figure.to_html(include_plotlyjs=True, config={"responsive": True}))
+    return files

@@ -1,0 +1,443 @@
+"""What one run and a stack of runs share: settings, device-resident data, random streams, evaluation and
+records.
+"""
+
+import hashlib
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from lnlib.analysis.memorization import memorization_split
+from lnlib.data import Dataset
+from lnlib.data.task import Task
+from lnlib.errors import InvalidValue, LnlibError
+from lnlib.methods.base import Batch, Draw, Examples, Method
+from lnlib.nets import MLP, Dropout, NetSpec
+from lnlib.seeding import stream_seed
+from lnlib.training import checkpoint
+from lnlib.training.augment import FlipCrop
+from lnlib.training.history import Epoch, History, NoiseFacts
+from lnlib.training.optimizers import Adam, Optimizer
+
+Precision = Literal["float32", "bfloat16", "float64"]
+OnStep = Callable[[int, int], None]
+EVALUATION_ROWS = 8192
+_BUILDING = Lock()
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a run trains, whatever its method and task. Batches of 64 suit digits; the papers' experiments use
+    256 and 100.
+
+    `patience` stops a run that many epochs after its best noisy-validation accuracy. `precision="bfloat16"`
+    is autocast over float32 weights. Raises `InvalidValue` for values that cannot train.
+    """
+
+    net: NetSpec = MLP()
+    optimizer: Optimizer = Adam()
+    epochs: int = 60
+    batch_size: int = 64
+    evaluate_every: int = 1
+    patience: int | None = None
+    drop_last: bool = False
+    augment: FlipCrop | None = None
+    meta_batch_size: int = 100
+    precision: Precision = "float32"
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "evaluate_every", "meta_batch_size"):
+            if getattr(self, name) < 1:
+                raise InvalidValue(f"{name} must be at least 1, got {getattr(self, name)}; try {name}=10")
+        if self.patience is not None and self.patience < 1:
+            raise InvalidValue(
+                f"patience must be at least 1, got {self.patience}; use None to train all epochs"
+            )
+        if self.precision not in ("float32", "bfloat16", "float64"):
+            raise InvalidValue(
+                f"precision must be 'float32', 'bfloat16' or 'float64', got {self.precision!r}; try 'float32'"
+            )
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of weights and images."""
+        return torch.float64 if self.precision == "float64" else torch.float32
+
+
+@dataclass(frozen=True)
+class Member:
+    """One run of a sweep: a method with its hyper-parameters, a task and the seed of its own streams."""
+
+    method: Method
+    task: Task
+    seed: int = 0
+
+
+class Resident:
+    """A data set's normalised images on the device, each once, however many runs share them."""
+
+    def __init__(self, device: torch.device, dtype: torch.dtype) -> None:
+        self.device, self.dtype = device, dtype
+        self._images: dict[tuple[int, str], tuple[Dataset, Tensor]] = {}
+
+    def images(self, dataset: Dataset, part: Literal["train", "test"]) -> Tensor:
+        """All images of a part, normalised: (N, C, H, W)."""
+        key = id(dataset), part
+        if key not in self._images:
+            pixels = dataset.train_images if part == "train" else dataset.test_images
+            self._images[key] = dataset, dataset.normalize(pixels).to(self.device, self.dtype)
+        return self._images[key][1]
+
+
+class Streams:
+    """A run's random numbers: the order of examples, its draws, its augmentation and its meta batches, each
+    from its own stream.
+    """
+
+    NAMES = ("order", "draws", "augmentation", "meta")
+
+    def __init__(self, seed: int, device: torch.device) -> None:
+        self.generators = {
+            name: torch.Generator(device).manual_seed(torch_seed(seed, name)) for name in self.NAMES
+        }
+
+    def __getitem__(self, name: str) -> torch.Generator:
+        return self.generators[name]
+
+    def state(self) -> dict[str, Tensor]:
+        """Where each stream stands."""
+        return {name: generator.get_state() for name, generator in self.generators.items()}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Continue where `state` stood."""
+        for name, generator in self.generators.items():
+            generator.set_state(state[name])
+
+
+def torch_seed(seed: int, name: str) -> int:
+    """The seed of a PyTorch generator for the stream `name`."""
+    return int(stream_seed(seed, name).generate_state(1, "uint64")[0] >> 1)
+
+
+def sample(draw: Draw, generator: torch.Generator, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """One random tensor: standard normal, Laplace of unit variance, or uniform on [0, 1)."""
+    if draw.kind == "normal":
+        return torch.randn(draw.shape, generator=generator, device=device, dtype=dtype)
+    uniform = torch.rand(draw.shape, generator=generator, device=device, dtype=dtype)
+    if draw.kind == "uniform":
+        return uniform
+    centred = uniform - 0.5
+    # The inverse of the Laplace distribution function with scale 1/√2; clamped where rounding would give log
+    # 0.
+    return -centred.sign() * torch.log1p(-2 * centred.abs().clamp(max=0.5 - 1e-7)) / 2**0.5
+
+
+def build_networks(member: Member, settings: Settings, device: torch.device) -> dict[str, nn.Module]:
+    """The method's networks, initialised from the run's own streams: one stream a network."""
+
+    def new_net(role: str) -> nn.Module:
+        # PyTorch initialises from its global generator: one builder at a time, and the generator is put back.
+        with _BUILDING, torch.random.fork_rng(devices=[]):
+            torch.manual_seed(torch_seed(member.seed, f"init/{role}"))
+            return settings.net.build(member.task.image_shape, member.task.num_classes, role)
+
+    networks = member.method.networks(new_net, member.task.visible)
+    return {name: module.to(device, settings.dtype) for name, module in networks.items()}
+
+
+class Engine(ABC):
+    """One or more runs that advance together, epoch by epoch.
+
+    Iterating yields what `advance` returns, an epoch at a time. Breaking out leaves runs that can be
+    continued, or saved with `save` and continued elsewhere with `load`. `on_step(done, total)` is called
+    after every batch of an epoch; what it raises stops the run.
+    """
+
+    mode: str
+
+    def __init__(
+        self,
+        members: Sequence[Member],
+        settings: Settings,
+        device: torch.device,
+        resident: Resident | None = None,
+        on_step: OnStep | None = None,
+    ) -> None:
+        self.members, self.settings, self.device = list(members), settings, device
+        self.resident = resident or Resident(device, settings.dtype)
+        self.on_step = on_step
+        self.streams = [Streams(member.seed, device) for member in members]
+        self.histories = [History(NoiseFacts.of(member.task)) for member in members]
+        self.best_states: list[dict[str, dict[str, Tensor]] | None] = [None] * len(self.members)
+        self.epoch = self.step = 0
+        self._inside_epoch = False
+        task = members[0].task
+        self.num_train, self.num_classes = len(task.train), task.num_classes
+        self.images = self.resident.images(task.dataset, "train")
+        self.train_rows = self._column(lambda task: task.train.index)
+        self.given = self._column(lambda task: task.train.labels)
+        meta = [member.task.meta for member in self.members if member.task.meta is not None]
+        self.meta_rows = self._collect(split.index.to(device) for split in meta) if meta else None
+        self.meta_labels = self._collect(split.labels.to(device) for split in meta) if meta else None
+
+    # What differs between one run and a stack of them.
+
+    @abstractmethod
+    def _collect(self, tensors: Iterable[Tensor]) -> Tensor:
+        """The members' tensors as one: the tensor itself for one run, stacked for many."""
+
+    @abstractmethod
+    def _train_step(self, examples: Mapping[str, Tensor], lr: float) -> Tensor:
+        """Train on one batch of `examples` (see `_batch`); the loss, one number a member."""
+
+    @abstractmethod
+    def _logits(self, rows: Tensor, images: Tensor) -> Tensor:
+        """Eval-mode logits of every member on `images[rows]`: (members, n, K)."""
+
+    @abstractmethod
+    def _end_epoch(self) -> None:
+        """Give the methods their once-an-epoch call."""
+
+    @abstractmethod
+    def member_state(self, position: int) -> dict[str, dict[str, Tensor]]:
+        """A copy of one member's weights and buffers by network."""
+
+    @abstractmethod
+    def _state(self) -> dict[str, Any]:
+        """Weights, buffers and optimiser state, for a checkpoint."""
+
+    @abstractmethod
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        """Continue from what `_state` gave."""
+
+    # Training.
+
+    @property
+    def finished(self) -> bool:
+        """Whether all epochs are done or every member has run out of patience."""
+        return self.epoch >= self.settings.epochs or all(
+            self._out_of_patience(history) for history in self.histories
+        )
+
+    def __iter__(self) -> Iterator[Any]:
+        while not self.finished:
+            yield self.advance()
+
+    @abstractmethod
+    def advance(self) -> Any:
+        """Train one more epoch and return its record."""
+
+    def _advance(self) -> list[Epoch]:
+        if self._inside_epoch:
+            raise LnlibError(
+                f"this run was stopped inside epoch {self.epoch + 1}; load its checkpoint or start it again"
+            )
+        self._inside_epoch = True
+        began = time.perf_counter()
+        losses = self._train_epoch(self.epoch + 1)
+        trained = time.perf_counter()
+        self.epoch += 1
+        last = self.epoch == self.settings.epochs
+        evaluate = last or self.epoch % self.settings.evaluate_every == 0
+        measured = self._evaluate() if evaluate else [{} for _ in self.members]
+        ended = time.perf_counter()
+        records = []
+        for position, (history, loss, numbers) in enumerate(
+            zip(self.histories, losses, measured, strict=True)
+        ):
+            record = Epoch(self.epoch, trained - began, ended - trained, loss, **numbers, facts=history.facts)
+            if not self._out_of_patience(history):
+                history.append(record)
+                if record.evaluated and history.best is record:
+                    self.best_states[position] = self.member_state(position)
+            records.append(record)
+        self._inside_epoch = False
+        return records
+
+    def _out_of_patience(self, history: History) -> bool:
+        if self.settings.patience is None or history.best is None:
+            return False
+        return history[-1].epoch - history.best.epoch >= self.settings.patience
+
+    def _train_epoch(self, epoch: int) -> list[float]:
+        order = self._collect(
+            torch.randperm(self.num_train, generator=streams["order"], device=self.device)
+            for streams in self.streams
+        )
+        lr = self.settings.optimizer.lr_at(epoch)
+        batches = torch.split(order, self.settings.batch_size, dim=-1)
+        if self.settings.drop_last and batches[-1].shape[-1] < self.settings.batch_size:
+            batches = batches[:-1]
+        total = self._collect(torch.zeros((), device=self.device, dtype=torch.float64) for _ in self.members)
+        for done, index in enumerate(batches, start=1):
+            total += self._step_on(index, lr) * index.shape[-1]
+            self.step += 1
+            if self.on_step:
+                self.on_step(done, len(batches))
+        self._end_epoch()
+        return [float(value) for value in total.reshape(-1) / sum(index.shape[-1] for index in batches)]
+
+    def trial_step(self) -> None:
+        """Train on one batch without touching epoch or history, waiting for the device: for timing."""
+        index = self._collect(
+            torch.arange(min(self.settings.batch_size, self.num_train), device=self.device)
+            for _ in self.members
+        )
+        lr = self.settings.optimizer.lr_at(1)
+        self._step_on(index, lr)
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+    def _step_on(self, index: Tensor, lr: float) -> Tensor:
+        x = self._augmented(self.images[self.train_rows.gather(-1, index)])
+        examples = {"x": x, "y": self.given.gather(-1, index), "index": index, **self._meta_examples()}
+        return self._train_step(examples, lr)
+
+    def _batch(self, examples: Mapping[str, Tensor], lr: float, noise: Mapping[str, Tensor]) -> Batch:
+        meta = Examples(examples["meta_x"], examples["meta_y"]) if "meta_x" in examples else None
+        x, y, index = examples["x"], examples["y"], examples["index"]
+        return Batch(x, y, index, self.epoch + 1, self.step, lr, self.num_classes, meta, noise)
+
+    def _augmented(self, x: Tensor) -> Tensor:
+        if self.settings.augment is None:
+            return x
+        parts = x.unbind() if x.ndim == 5 else [x]
+        augment = self.settings.augment
+        pairs = zip(parts, self.streams, strict=True)
+        return self._collect(augment(part, streams["augmentation"]) for part, streams in pairs)
+
+    def _meta_examples(self) -> dict[str, Tensor]:
+        if self.meta_rows is None or self.meta_labels is None:
+            return {}
+        size, batch = self.meta_rows.shape[-1], self.settings.meta_batch_size
+        chosen = self._collect(
+            torch.randperm(size, generator=streams["meta"], device=self.device)[:batch]
+            for streams in self.streams
+        )
+        meta_x = self.images[self.meta_rows.gather(-1, chosen)]
+        return {"meta_x": meta_x, "meta_y": self.meta_labels.gather(-1, chosen)}
+
+    def _draw(self, draws: Mapping[str, Draw]) -> dict[str, Tensor]:
+        """The random tensors by name, every member's from its own stream."""
+        return {
+            name: self._collect(
+                sample(draw, streams["draws"], self.device, self.settings.dtype) for streams in self.streams
+            )
+            for name, draw in draws.items()
+        }
+
+    def _column(self, of: Callable[[Task], Tensor]) -> Tensor:
+        return self._collect(of(member.task).to(self.device) for member in self.members)
+
+    # Evaluation. The true labels are used here, for the record only.
+
+    @torch.no_grad()
+    def _evaluate(self) -> list[dict[str, float]]:
+        task, columns = self.members[0].task, {}
+        test_images = self.resident.images(task.dataset, "test")
+        logits = self._logits(self.train_rows, self.images)
+        given = self.given.expand(logits.shape[:-1])
+        true = self._column(lambda task: task.truth.train_labels).expand(logits.shape[:-1])
+        split = memorization_split(logits.argmax(-1), given, true)
+        columns["train_accuracy"] = split.given
+        columns["train_loss"] = _mean_loss(logits, given)
+        columns["clean_accuracy"] = split.clean
+        columns["corrupted_fit"] = split.corrupted_fit
+        columns["corrupted_recovered"] = split.corrupted_recovered
+        logits = self._logits(self._column(lambda task: task.validation.index), self.images)
+        given = self._column(lambda task: task.validation.labels).expand(logits.shape[:-1])
+        true = self._column(lambda task: task.truth.validation_labels).expand(logits.shape[:-1])
+        columns["validation_accuracy"] = _accuracy(logits, given)
+        columns["validation_loss"] = _mean_loss(logits, given)
+        columns["validation_clean_accuracy"] = _accuracy(logits, true)
+        logits = self._logits(self._column(lambda task: task.test.index), test_images)
+        true = self._column(lambda task: task.test.labels).expand(logits.shape[:-1])
+        columns["test_accuracy"] = _accuracy(logits, true)
+        columns["test_loss"] = _mean_loss(logits, true)
+        table = torch.stack(list(columns.values())).T.tolist()
+        return [dict(zip(columns, row, strict=True)) for row in table]
+
+    # Checkpoints.
+
+    @property
+    def fingerprint(self) -> str:
+        """A short hash of what a checkpoint must share with a run: members, settings, labels and mode."""
+        parts = [(member.method, member.task.label_hash, member.seed) for member in self.members]
+        text = repr((parts, self.settings, self.mode))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def save(self, path: Path | str) -> None:
+        """Write a checkpoint from which `load` continues as if the run had never stopped; raises
+        `CheckpointError`.
+        """
+        state = {
+            "fingerprint": self.fingerprint,
+            "epoch": self.epoch,
+            "step": self.step,
+            "streams": [streams.state() for streams in self.streams],
+            "histories": [[epoch.numbers() for epoch in history] for history in self.histories],
+            "best": self.best_states,
+            "engine": self._state(),
+        }
+        checkpoint.write(state, Path(path))
+
+    def load(self, path: Path | str) -> None:
+        """Continue from a checkpoint; raises `CheckpointError` where it is missing, damaged or of another
+        spec.
+        """
+        state = checkpoint.read(Path(path), self.fingerprint)
+        self.epoch, self.step = state["epoch"], state["step"]
+        for streams, saved in zip(self.streams, state["streams"], strict=True):
+            streams.restore(saved)
+        self.histories = [
+            History.from_numbers(history.facts, rows)
+            for history, rows in zip(self.histories, state["histories"], strict=True)
+        ]
+        self.best_states = state["best"]
+        self._restore(state["engine"])
+        self._inside_epoch = False
+
+
+def _accuracy(logits: Tensor, labels: Tensor) -> Tensor:
+    return (logits.argmax(-1) == labels).double().mean(-1)
+
+
+def _mean_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    return -torch.log_softmax(logits.double(), -1).gather(-1, labels[..., None])[..., 0].mean(-1)
+
+
+def dropout_draws(module: nn.Module, batch_size: int) -> dict[str, Draw]:
+    """The uniform numbers that the dropout layers of a network need for one batch, by buffer name."""
+    return {
+        f"{name}.uniform": Draw("uniform", (batch_size, layer.features))
+        for name, layer in module.named_modules()
+        if isinstance(layer, Dropout) and layer.rate
+    }
+
+
+def check_last_batch(num_train: int, settings: Settings, networks: Iterable[nn.Module]) -> None:
+    """Raise `InvalidValue` where the last batch would hold a single example, which BatchNorm cannot
+    normalise.
+    """
+    alone = num_train % settings.batch_size == 1 and not settings.drop_last
+    if alone and any(isinstance(layer, _BatchNorm) for module in networks for layer in module.modules()):
+        raise InvalidValue(
+            f"the last batch must hold at least 2 examples under BatchNorm, got 1 ({num_train} examples in "
+            f"batches of {settings.batch_size}); choose another batch_size or drop_last=True"
+        )
+
+
+def decay_groups(parameters: Mapping[str, Tensor], stacked: bool) -> tuple[list[Tensor], list[Tensor]]:
+    """Weights with and without weight decay: matrices and kernels, and the rest (biases, BatchNorm)."""
+    matrix = 3 if stacked else 2
+    decayed = [tensor for tensor in parameters.values() if tensor.ndim >= matrix]
+    plain = [tensor for tensor in parameters.values() if tensor.ndim < matrix]
+    return decayed, plain

@@ -1,0 +1,87 @@
+"""The optimisers of both papers as frozen specs. Weight decay acts on weight matrices and kernels, not on
+biases or BatchNorm.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lnlib.errors import InvalidValue
+
+
+@dataclass(frozen=True)
+class Adam:
+    """Adam with L2 weight decay added to the gradient. The paper's values are the defaults (LIMIT, section
+    4).
+    """
+
+    lr: float = 1e-3
+    weight_decay: float = 0.0
+    betas: tuple[float, float] = (0.9, 0.999)
+
+    def __post_init__(self) -> None:
+        _check(self.lr, self.weight_decay)
+
+    def lr_at(self, epoch: int) -> float:
+        """The learning rate of an epoch (from 1)."""
+        return self.lr
+
+    def build(self, decayed: Iterable[Tensor], plain: Iterable[Tensor]) -> torch.optim.Optimizer:
+        """The optimiser over the tensors with and without weight decay."""
+        groups = _groups(decayed, plain, self.weight_decay)
+        return torch.optim.Adam(groups, lr=self.lr, betas=self.betas, fused=True)
+
+
+@dataclass(frozen=True)
+class SGD:
+    """SGD with momentum and L2 weight decay, the learning rate multiplied by `gamma` after each epoch in
+    `milestones`.
+    """
+
+    lr: float = 0.1
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    nesterov: bool = False
+    milestones: tuple[int, ...] = ()
+    gamma: float = 0.1
+
+    def __post_init__(self) -> None:
+        _check(self.lr, self.weight_decay)
+        if not 0 <= self.momentum < 1:
+            raise InvalidValue(f"momentum must lie in [0, 1), got {self.momentum}; try momentum=0.9")
+
+    def lr_at(self, epoch: int) -> float:
+        """The learning rate of an epoch (from 1)."""
+        return self.lr * self.gamma ** sum(epoch > milestone for milestone in self.milestones)
+
+    def build(self, decayed: Iterable[Tensor], plain: Iterable[Tensor]) -> torch.optim.Optimizer:
+        """The optimiser over the tensors with and without weight decay."""
+        return torch.optim.SGD(
+            _groups(decayed, plain, self.weight_decay),
+            lr=self.lr,
+            momentum=self.momentum,
+            nesterov=self.nesterov,
+            fused=True,
+        )
+
+
+Optimizer = Adam | SGD
+
+
+def _groups(
+    decayed: Iterable[Tensor], plain: Iterable[Tensor], weight_decay: float
+) -> list[dict[str, object]]:
+    groups = [
+        {"params": list(decayed), "weight_decay": weight_decay},
+        {"params": list(plain), "weight_decay": 0.0},
+    ]
+    return [group for group in groups if group["params"]]
+
+
+def _check(lr: float, weight_decay: float) -> None:
+    if not lr > 0:
+        raise InvalidValue(f"the learning rate must be positive, got {lr}; try 1e-3")
+    if not weight_decay >= 0:
+        raise InvalidValue(f"weight decay must be at least 0, got {weight_decay}; use 0 for none")

@@ -1,0 +1,72 @@
+"""`make notebooks`: run every lesson top to bottom and save it the way readers should find it.
+
+Outputs are kept, plotly figures with a PNG beside them (code-hosting sites show that one); widget state and
+what changes from run to run are not. Names of notebooks may be given as arguments.
+"""
+
+import sys
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+from rich.progress import Progress
+
+ROOT = Path(__file__).resolve().parents[1]
+LIMIT_BYTES = 500_000
+CELL_SECONDS = 600
+
+
+def run_and_save(path: Path) -> int:
+    """Execute one notebook in its folder and save it; returns its size in bytes."""
+    notebook = nbformat.read(path, as_version=4)
+    client = NotebookClient(
+        notebook,
+        timeout=CELL_SECONDS,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(path.parent)}},
+        store_widget_state=False,
+        record_timing=False,
+    )
+    client.execute()
+    tidy(notebook)
+    text = nbformat.writes(notebook) + "\n"
+    path.write_text(text, encoding="utf-8")
+    return len(text.encode())
+
+
+def tidy(notebook: nbformat.NotebookNode) -> None:
+    """Drop widget state, timings, and the language version, which differs by machine."""
+    notebook.metadata.pop("widgets", None)
+    notebook.metadata.kernelspec = {
+        "display_name": "Python 3 (ipykernel)",
+        "language": "python",
+        "name": "python3",
+    }
+    notebook.metadata.language_info = {"name": "python"}
+    for cell in notebook.cells:
+        cell.metadata.pop("execution", None)
+        for output in cell.get("outputs", []):
+            bundle = output.get("data", {})
+            if "image/png" in bundle:
+                bundle["image/png"] = "".join(bundle["image/png"].split())
+
+
+def main(names: list[str]) -> int:
+    paths = [Path(name) for name in names] or sorted((ROOT / "notebooks").glob("*.ipynb"))
+    too_large = []
+    with Progress() as progress:
+        task = progress.add_task("running", total=len(paths))
+        for path in paths:
+            progress.update(task, description=path.name)
+            size = run_and_save(path)
+            if size > LIMIT_BYTES:
+                too_large.append(f"{path.name} ({size / 1000:.0f} kB)")
+            progress.advance(task)
+    if too_large:
+        print(f"error: larger than {LIMIT_BYTES / 1000:.0f} kB: {', '.join(too_large)}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,194 @@
+"""`make bench`: one table of ratios, each measured within this run, written as JSON with the device named.
+
+Names of benchmarks may be given as arguments; `--output FILE` says where the JSON goes.
+"""
+
+import json
+import platform
+import subprocess
+import sys
+import time
+from argparse import ArgumentParser
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from lnlib import data, noise
+from lnlib.data.task import make_task
+from lnlib.device import default_device, describe
+from lnlib.errors import DataUnavailable
+from lnlib.methods import LIMIT, CrossEntropy
+from lnlib.nets import CNN
+from lnlib.training import Member, fit, sweep
+from lnlib.training.engine import Engine
+
+CNN_SETTINGS = {"net": CNN(), "batch_size": 256, "epochs": 50, "evaluate_every": 50}
+ROUNDS = 3
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measured number beside what is asked of it."""
+
+    name: str
+    value: float
+    unit: str
+    wanted: str = ""
+    met: bool | None = None
+
+
+def at_least(name: str, value: float, bound: float, unit: str = "x") -> Figure:
+    return Figure(name, value, unit, f">= {bound:g}", value >= bound)
+
+
+def at_most(name: str, value: float, bound: float, unit: str = "x") -> Figure:
+    return Figure(name, value, unit, f"<= {bound:g}", value <= bound)
+
+
+def sweeps() -> Iterator[Figure]:
+    """A sweep of noise rates on digits with the lessons' net against one run after another."""
+    digits = data.load("digits")
+    for count, bound in ((10, 2.0), (40, 4.0)):
+        members = [
+            Member(CrossEntropy(), make_task(digits, noise.uniform(0.9 * k / (count - 1), 10)))
+            for k in range(count)
+        ]
+        seconds: dict[str, list[float]] = {"stacked": [], "solo": [], "auto": []}
+        for _ in range(ROUNDS):
+            for mode, times in seconds.items():
+                began = time.perf_counter()
+                for _ in sweep(members, mode=mode, epochs=10):
+                    pass
+                times.append(time.perf_counter() - began)
+        best = {mode: min(times) for mode, times in seconds.items()}
+        yield at_least(
+            f"digits, {count} noise rates: solo / sweep as chosen", best["solo"] / best["auto"], bound
+        )
+        yield Figure(f"digits, {count} noise rates: solo / stacked", best["solo"] / best["stacked"], "x")
+        yield Figure(f"digits, {count} noise rates: seconds for 10 epochs", best["auto"], "s")
+
+
+def epochs() -> Iterator[Figure]:
+    """An epoch of the CNN on MNIST against the usual pipeline, and against the same steps on one resident
+    batch.
+    """
+    from tests.benchmarks.usual_pipeline import UsualRun
+
+    task = make_task(data.load("mnist"), noise.uniform(0.5, 10))
+    for name, method, bound in (("cross-entropy", CrossEntropy(), 2.2), ("limit", LIMIT(beta=10.0), 1.8)):
+        ours = fit(method, task, **CNN_SETTINGS)
+        half = fit(method, task, **CNN_SETTINGS, precision="bfloat16")
+        usual = UsualRun(task, name)
+        times: dict[str, list[float]] = {"ours": [], "floor": [], "usual": [], "bfloat16": []}
+        for _ in range(ROUNDS):
+            times["ours"].append(ours.advance().seconds)
+            times["floor"].append(floor(fit(method, task, **CNN_SETTINGS)))
+            times["usual"].append(usual.epoch())
+            times["bfloat16"].append(half.advance().seconds)
+        best = {key: min(values) for key, values in times.items()}
+        images = task.dataset.normalize(task.dataset.test_images)[task.test.index]
+        accuracy = (ours.predict(images).argmax(1) == task.test.labels).double().mean().item()
+        yield at_least(
+            f"MNIST CNN, {name}: usual pipeline / ours, an epoch", best["usual"] / best["ours"], bound
+        )
+        yield at_most(
+            f"MNIST CNN, {name}: ours / steps on one resident batch", best["ours"] / best["floor"], 1.15
+        )
+        yield Figure(
+            f"MNIST CNN, {name}: usual pipeline / ours in bfloat16", best["usual"] / best["bfloat16"], "x"
+        )
+        yield Figure(f"MNIST CNN, {name}: seconds an epoch, float32", best["ours"], "s")
+        difference = accuracy - usual.test_accuracy(task)
+        yield at_least(
+            f"MNIST CNN, {name}: test accuracy, ours - usual, {ROUNDS} epochs", difference, -0.02, ""
+        )
+
+
+def floor(engine: Engine) -> float:
+    """Seconds for the steps of an epoch on one batch over and over: nothing to fetch, nothing to shuffle."""
+    steps = -(-engine.num_train // engine.settings.batch_size)
+    index = torch.arange(engine.settings.batch_size, device=engine.device)
+    examples = {"x": engine.images[index].clone(), "y": engine.given[index].clone(), "index": index}
+    engine._train_step(examples, 1e-3)
+    began = time.perf_counter()
+    for _ in range(steps):
+        engine._train_step(examples, 1e-3)
+    if engine.device.type == "cuda":
+        torch.cuda.synchronize(engine.device)
+    return time.perf_counter() - began
+
+
+MEMORY = """
+import resource
+from lnlib import data, noise
+from lnlib.data.task import make_task
+from lnlib.methods import LIMIT
+from lnlib.nets import CNN
+from lnlib.training import fit
+task = make_task(data.load("mnist"), noise.uniform(0.5, 10))
+for _ in fit(LIMIT(beta=10.0), task, net=CNN(), batch_size=256, epochs=1):
+    pass
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def memory() -> Iterator[Figure]:
+    """Peak memory of a whole process that trains LIMIT's CNN on MNIST and evaluates it."""
+    data.load("mnist")
+    done = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True, check=True)
+    unit = 1024**2 if platform.system() == "Darwin" else 1024
+    yield at_most("MNIST CNN, LIMIT: peak memory of the process", int(done.stdout) / unit / 1024, 2.0, "GB")
+
+
+def slider() -> Iterator[Figure]:
+    """A move of the slider over a trained sweep, until the figure holds the new data."""
+    from tests.benchmarks.slider import measure
+
+    for name, milliseconds in measure().items():
+        yield at_most(f"MemorizationLab: {name}", milliseconds, 100.0, "ms")
+
+
+BENCHMARKS: dict[str, Callable[[], Iterator[Figure]]] = {
+    "sweeps": sweeps,
+    "epochs": epochs,
+    "memory": memory,
+    "slider": slider,
+}
+
+
+def main() -> int:
+    parser = ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS))
+    parser.add_argument("--output", type=Path, default=Path("bench.json"))
+    arguments = parser.parse_args()
+    console, figures = Console(), []
+    for name in track(arguments.names or list(BENCHMARKS), description="measuring", console=console):
+        try:
+            figures.extend(BENCHMARKS[name]())
+        except DataUnavailable as error:
+            console.print(f"[yellow]{name} skipped:[/] {error}")
+    device = describe(default_device())
+    table = Table("what", "measured", "wanted", title=f"{device}, torch {torch.__version__}")
+    for figure in figures:
+        mark = {True: " ✓", False: " ✗", None: ""}[figure.met]
+        table.add_row(figure.name, f"{figure.value:.3g} {figure.unit}".strip(), figure.wanted + mark)
+    console.print(table)
+    report = {
+        "device": device,
+        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "figures": [asdict(figure) for figure in figures],
+    }
+    arguments.output.write_text(json.dumps(report, indent=1) + "\n")
+    console.print(f"written to {arguments.output}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

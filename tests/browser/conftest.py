@@ -1,0 +1,240 @@
+"""JupyterLab as `make lab` starts it, a real browser, and what a reader does in a notebook; every wait is bounded."""
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sysconfig
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Error, Locator, Page, sync_playwright
+
+ROOT = Path(__file__).resolve().parents[2]
+LNLIB = Path(sysconfig.get_path("scripts")) / "lnlib"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+BROWSER_OPTIONS = (
+    "--no-sandbox --disable-gpu --disable-quic --disable-dev-shm-usage --no-first-run "
+    "--disable-background-networking --disable-component-update --disable-sync"
+).split()
+ADDRESS = re.compile(r"(http://127\.0\.0\.1:\d+)/\S*?token=(\S+)")
+START_SECONDS = 90
+STOP_SECONDS = 20
+STEP_SECONDS = 20
+RUN_SECONDS = 240
+
+# What plotly has drawn in the labs now in view, one list of traces a panel, typed arrays unpacked.
+DRAWN = """() => [...document.querySelectorAll('.jupyter-widgets .js-plotly-plot')].filter(plot => plot._fullData)
+    .map(plot => plot._fullData.map(trace => ({
+        name: trace.name, visible: trace.visible, x: Array.from(trace.x ?? []), y: Array.from(trace.y ?? []),
+        text: Array.isArray(trace.text) ? trace.text : [trace.text],
+    })))"""
+
+# JupyterLab only holds the cells in view, so look at the end: "done" when the last code cell has its number.
+STATE = """() => {
+    const panel = document.querySelector('.jp-NotebookPanel:not(.lm-mod-hidden) .jp-WindowedPanel-outer');
+    if (!panel) return '';
+    panel.scrollTop = panel.scrollHeight;
+    const error = panel.querySelector('[data-mime-type="application/vnd.jupyter.error"]');
+    if (error) return error.innerText;
+    const last = [...panel.querySelectorAll('.jp-CodeCell')].at(-1);
+    return /\\[\\d+\\]/.test(last?.querySelector('.jp-InputPrompt')?.innerText) ? 'done' : '';
+}"""
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running JupyterLab: its address without a path, its token, and the folder whose notebooks it shows."""
+
+    url: str
+    token: str
+    folder: Path
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """`lnlib lab --no-browser`, as `make lab` runs it, over a copy of the notebooks."""
+    folder = tmp_path_factory.mktemp("course")
+    shutil.copytree(ROOT / "notebooks", folder / "notebooks")
+    (folder / "notebooks/00_start_here.ipynb").touch()  # TEMP
+    if (ROOT / "figures").is_dir():
+        shutil.copytree(ROOT / "figures", folder / "figures")
+    own = {
+        "JUPYTER_CONFIG_DIR",
+        "JUPYTER_RUNTIME_DIR",
+        "JUPYTERLAB_SETTINGS_DIR",
+        "JUPYTERLAB_WORKSPACES_DIR",
+    }
+    own |= {"IPYTHONDIR", "LNLIB_RUNS"}
+    home = tmp_path_factory.mktemp("home")
+    environment = os.environ | {name: str(home / name.lower()) for name in own}
+    log_path = home / "log"
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with log_path.open("wb") as log:
+        process = subprocess.Popen(
+            [LNLIB, "lab", "--no-browser", f"--port={port}", f"--ServerApp.root_dir={folder}"],
+            cwd=folder,
+            env=environment,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        yield Server(*_address(process, log_path), folder)
+    finally:
+        _stop(process)
+
+
+def _address(process: "subprocess.Popen[bytes]", log: Path) -> tuple[str, str]:
+    give_up = time.monotonic() + START_SECONDS
+    while time.monotonic() < give_up and process.poll() is None:
+        if found := ADDRESS.search(log.read_text(errors="replace")):
+            return found[1], found[2]
+        time.sleep(0.2)
+    pytest.fail(
+        f"`lnlib lab` printed no address within {START_SECONDS} s:\n{log.read_text(errors='replace')}"
+    )
+
+
+def _stop(process: "subprocess.Popen[bytes]") -> None:
+    process.terminate()
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        os.killpg(
+            process.pid, signal.SIGKILL
+        )  # the server and its kernels, started in a session of their own
+        process.wait(STOP_SECONDS)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Chromium or Chrome where one is installed (BROWSER_PATH first), else Playwright's own."""
+    installed = os.environ.get("BROWSER_PATH") or next(filter(None, map(shutil.which, BROWSERS)), None)
+    with sync_playwright() as playwright:
+        try:
+            chromium = playwright.chromium.launch(executable_path=installed, args=BROWSER_OPTIONS)
+        except Error as error:
+            pytest.fail(
+                f"no browser starts ({error.message.splitlines()[0]}); install Chromium or Chrome, "
+                "or run `python -m playwright install chromium`"
+            )
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """An empty page as wide as a laptop's screen."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    context.set_default_timeout(1000 * STEP_SECONDS)
+    yield context.new_page()
+    context.close()
+
+
+class Notebook:
+    """A notebook open in JupyterLab, and what a reader does with it."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+
+    def run_all(self, seconds: float = RUN_SECONDS) -> None:
+        """Restart the kernel and run all cells through the menu; fails with the text of a cell's error."""
+        self.page.get_by_role("menuitem", name="Run", exact=True).click()
+        entry = ".lm-Menu-item:not(.lm-mod-disabled)"
+        self.page.locator(entry, has_text="Restart Kernel and Run All Cells").click()
+        self.page.locator(".jp-Dialog .jp-mod-accept").click()
+        # The numbers of the last run stay until this one begins.
+        self.page.wait_for_function(f"() => ({STATE})() !== 'done'", polling=100)
+        state = self.page.wait_for_function(STATE, timeout=1000 * seconds, polling=200).json_value()
+        assert state == "done", state
+        self.idle()
+
+    def idle(self, seconds: float = STEP_SECONDS) -> None:
+        """Wait until the kernel has nothing to do."""
+        idle = self.page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]:visible")
+        idle.wait_for(timeout=1000 * seconds)
+
+    def reveal(self, found: Locator) -> Locator:
+        """Scroll from the top until the notebook holds what is looked for."""
+        panel = self.page.locator(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-WindowedPanel-outer")
+        height = panel.evaluate("panel => panel.scrollHeight")
+        for top in range(0, height, 400):
+            panel.evaluate("(panel, top) => panel.scrollTop = top", top)
+            self.page.wait_for_timeout(100)
+            if found.count():
+                break
+        found.first.scroll_into_view_if_needed()
+        return found.first
+
+    def slider(self, label: str) -> Locator:
+        """The slider whose label begins so."""
+        return self.page.locator(".widget-slider", has=self.page.locator(f'label:text("{label}")')).first
+
+    def button(self, name: str) -> Locator:
+        """The widgets' button of that name."""
+        return self.page.locator("button.jupyter-button", has_text=name).first
+
+    def type_value(self, label: str, value: float | str) -> None:
+        """Type a value into the number beside a slider."""
+        readout = self.slider(label).locator(".widget-readout")
+        readout.click()
+        readout.press("ControlOrMeta+a")
+        self.page.keyboard.type(str(value))
+        self.page.keyboard.press("Enter")
+
+    def press(self, label: str, key: str, times: int = 1) -> None:
+        """Move a slider by the keyboard, as with ArrowRight."""
+        handle = self.slider(label).locator(".noUi-handle").first
+        for _ in range(times):
+            handle.press(key)
+
+    def drawn(self) -> list[list[dict[str, Any]]]:
+        """The traces of each panel of the labs in view, as plotly has drawn them."""
+        return self.page.evaluate(DRAWN)
+
+    def until(self, expected: Callable[[], bool], seconds: float = STEP_SECONDS) -> None:
+        """Wait until something is so; fails when it does not become so in time."""
+        give_up = time.monotonic() + seconds
+        while not expected():
+            assert time.monotonic() < give_up, f"still not so after {seconds} s"
+            self.page.wait_for_timeout(50)
+
+    def sentences(self) -> list[str]:
+        """What the labs say, in their order."""
+        return self.page.locator('[role="status"][aria-live]:visible').all_inner_texts()
+
+
+@pytest.fixture
+def open_notebook(server: Server, page: Page) -> Iterator[Callable[[str], Notebook]]:
+    """Open a notebook of the course, as in open_notebook("01_fano_bound.ipynb"), and wait for its kernel."""
+
+    headers = {"Authorization": f"token {server.token}"}
+    kernels = f"{server.url}/api/kernels"
+
+    def running() -> list[dict[str, Any]]:
+        return page.request.get(kernels, headers=headers).json()
+
+    def open_it(name: str) -> Notebook:
+        page.goto(f"{server.url}/lab/tree/notebooks/{name}?token={server.token}&reset")
+        notebook = Notebook(page)
+        page.locator(".jp-NotebookPanel .jp-Cell").first.wait_for(timeout=1000 * START_SECONDS)
+        # JupyterLab shows "idle" before it is connected.
+        notebook.until(
+            lambda: any(one["connections"] and one["execution_state"] == "idle" for one in running()),
+            START_SECONDS,
+        )
+        notebook.idle()
+        return notebook
+
+    yield open_it
+    for kernel in running():
+        page.request.delete(f"{kernels}/{kernel['id']}", headers=headers)

@@ -1,0 +1,61 @@
+"""Fixtures that several rooms' tests share."""
+
+import os
+
+import numpy as np
+import pytest
+import torch
+
+from lnlib import data, noise
+from lnlib.data.task import Task, make_task
+from lnlib.errors import DataUnavailable
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    """Tests run beside one another: one thread each, on the CPU."""
+    torch.set_num_threads(1)
+    os.environ["LNLIB_DEVICE"] = "cpu"
+
+
+@pytest.fixture(scope="session")
+def digits() -> data.Dataset:
+    return data.load("digits")
+
+
+@pytest.fixture(scope="session")
+def mnist() -> data.Dataset:
+    try:
+        return data.load("mnist")
+    except DataUnavailable as error:
+        pytest.skip(f"real MNIST is not here: {error}")
+
+
+@pytest.fixture
+def make_digits_task(digits: data.Dataset):
+    """A digits task with uniform noise at a rate."""
+
+    def make(rate: float = 0.5, seed: int = 0, train_size: int | None = None, **options: object) -> Task:
+        return make_task(digits, noise.uniform(rate, 10), seed, train_size=train_size, **options)
+
+    return make
+
+
+@pytest.fixture
+def oracle() -> dict[str, object]:
+    """Closed-form values, computed in float64 NumPy for three examples of four classes."""
+    return {
+        "logits": np.array([[2.0, 1.0, 0.0, -1.0], [0.5, -0.5, 1.5, 0.0], [-1.0, 3.0, 0.0, 0.5]]),
+        "labels": np.array([0, 2, 3]),
+        "q_logits": np.array([[1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0], [0.0, 2.0, 0.0, 1.0]]),
+        "cross_entropy": [0.4401896985611953, 0.5460063899405724, 2.6399251515605946],
+        "cross_entropy_mean": 1.2087070800207875,
+        "mu": [
+            [0.16854737346930065, 0.062005113562800696, -0.08773338578507686, -0.14281910124702446],
+            [0.03821959976151432, -0.09648358731026972, 0.10389164352270203, -0.04562765597394669],
+            [-0.06667049609383437, 0.2591276225276451, -0.03930850177044902, -0.1531486246633615],
+        ],
+        "limit_gaussian": 0.5738180787216233,
+        "limit_laplace": 1.2165006609755669,
+        "limit_penalty": 0.06019473674577159,
+    }

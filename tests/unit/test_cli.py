@@ -1,0 +1,383 @@
+"""The `lnlib` command: what it prints, where errors go, and with which code it ends."""
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+import lnlib
+from lnlib import cli, data, doctor
+from lnlib.doctor import Check
+from lnlib.errors import DataUnavailable
+from lnlib.experiments.run import Run
+
+SHORT = ["train", "--train-size", "120", "--width", "8", "--depth", "1"]
+
+
+def invoke(*arguments: str) -> Result:
+    return CliRunner().invoke(cli.app, list(arguments))
+
+
+def one_line_error(result: Result) -> str:
+    """The error, having checked that it is one line on stderr and the exit code 2."""
+    assert result.exit_code == 2, result.output
+    errors = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1 and result.stderr.endswith(errors[0] + "\n")
+    assert "Traceback" not in result.output
+    return errors[0]
+
+
+def test_help_imports_nothing_heavy() -> None:
+    script = """
+import sys
+from lnlib import cli
+try:
+    cli.app(["--help"])
+except SystemExit as end:
+    heavy = {"torch", "numpy", "pandas", "scipy", "sklearn", "plotly", "pydantic"} & set(sys.modules)
+    sys.exit(f"imported {heavy}" if heavy else end.code)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for command in ("lab", "doctor", "data", "train", "figures"):
+        assert re.search(rf"^\W*{command}\b", done.stdout, re.MULTILINE)
+
+
+def test_version() -> None:
+    assert invoke("--version").stdout == f"lnlib {lnlib.__version__}\n"
+
+
+def test_the_installed_command_ends_with_the_code() -> None:
+    command = [str(Path(sys.executable).parent / "lnlib"), "train", "--rate", "1.5"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+
+
+# Errors of every command
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["train", "--rate", "1.3"], "1.3"),
+        (["train", "--method", "limmit"], "did you mean 'limit'"),
+        (["train", "--dataset", "mnits"], "did you mean 'mnist'"),
+        (["train", "--noise", "unifrom"], "did you mean 'uniform'"),
+        (["train", "--beta", "1"], "beta"),
+        (["train", "--epochs", "0"], "epochs"),
+        (["train", "--seed", "-1"], "seed"),
+        (["figures", "limit-fig3"], "did you mean 'limit-fig"),
+        (["figures", "limit-fig2", "--budget", "huge"], "'huge'"),
+        (["data", "fetch", "minst"], "did you mean 'mnist'"),
+    ],
+)
+def test_bad_input_is_one_line_that_names_it(arguments: list[str], said: str) -> None:
+    assert said in one_line_error(invoke(*arguments))
+
+
+def test_an_error_of_several_lines_becomes_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(name: str) -> None:
+        raise DataUnavailable("no network;\n  put the files there by hand")
+
+    monkeypatch.setattr(data, "fetch", broken)
+    assert (
+        one_line_error(invoke("data", "fetch", "mnist")) == "error: no network; put the files there by hand"
+    )
+
+
+def test_a_package_that_is_not_installed_is_named_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "lnlib.experiments.figures", raising=False)
+    for name in [
+        name for name in sys.modules if name.partition(".")[0] == "plotly" or name.startswith("lnlib.plots")
+    ]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "plotly", None)
+    error = one_line_error(invoke("figures", "--list"))
+    assert error == 'error: this command needs plotly, which is not installed; run pip install -e ".[lab]"'
+
+
+def test_an_interrupt_ends_with_130_and_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(name: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(data, "fetch", interrupted)
+    result = invoke("data", "fetch", "mnist")
+    assert result.exit_code == 130
+    assert result.stderr == "interrupted\n"
+
+
+def test_an_interrupt_below_another_error_is_an_interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted_while_writing(name: str) -> None:
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt as error:
+            raise DataUnavailable("could not write it; free some space") from error
+
+    monkeypatch.setattr(data, "fetch", interrupted_while_writing)
+    assert invoke("data", "fetch", "mnist").exit_code == 130
+
+
+# doctor
+
+
+@pytest.fixture
+def sick(monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = [
+        Check("Python", True, "3.11"),
+        Check("widgets", False, "plotly not found", "install it"),
+        Check("browser", False, "none", "get one", required=False),
+    ]
+    monkeypatch.setattr(doctor, "checks", lambda: iter(parts))
+
+
+@pytest.mark.usefixtures("sick")
+def test_doctor_says_what_failed_with_the_remedy_and_ends_with_1() -> None:
+    result = invoke("doctor")
+    assert result.exit_code == 1
+    assert [line.split() for line in result.stdout.splitlines()] == [
+        ["[OK]", "Python", "3.11"],
+        ["[FAIL]", "widgets", "plotly", "not", "found"],
+        ["install", "it"],
+        ["[--]", "browser", "none"],
+        ["get", "one"],
+        ["The", "course", "needs:", "widgets."],
+    ]
+
+
+@pytest.mark.usefixtures("sick")
+def test_doctor_as_json() -> None:
+    result = invoke("doctor", "--json")
+    assert result.exit_code == 1
+    report = json.loads(result.stdout)
+    assert report["ok"] is False
+    assert [check["status"] for check in report["checks"]] == ["OK", "FAIL", "--"]
+    assert report["checks"][1]["remedy"] == "install it"
+
+
+def test_doctor_passes_without_what_is_optional(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        doctor, "checks", lambda: iter([Check("browser", False, "none", "get one", required=False)])
+    )
+    assert invoke("doctor").exit_code == 0
+
+
+# data
+
+
+@pytest.mark.parametrize("arguments", [["data"], ["data", "list"]])
+def test_data_lists_what_is_here_and_how_to_get_the_rest(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("LNLIB_DATA", str(tmp_path))
+    text = " ".join(invoke(*arguments).stdout.split())
+    assert "digits" in text and "missing: lnlib data fetch mnist" in text
+    sets = {one["name"]: one for one in json.loads(invoke(*arguments, "--json").stdout)}
+    assert sets["digits"]["present"] and not sets["mnist"]["present"]
+    assert sets["mnist"]["where"].startswith(str(tmp_path))
+
+
+def test_data_fetches_each_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    fetched: list[str] = []
+    monkeypatch.setattr(data, "fetch", fetched.append)
+    assert invoke("data", "fetch", "mnist", "fashion-mnist").exit_code == 0
+    assert fetched == ["mnist", "fashion-mnist"]
+
+
+# train
+
+
+def test_train_has_the_defaults_of_a_run() -> None:
+    report = json.loads(invoke("train", "--epochs", "1", "--train-size", "120", "--json").stdout)
+    assert Run.parse({"epochs": 1, "train_size": 120}) == Run.parse(report["run"])
+    assert invoke("train", "--help").stdout.count(f"default: {Run().epochs}") == 1
+
+
+def test_train_hands_its_options_to_the_run() -> None:
+    options = [
+        "--rate",
+        "0.4",
+        "--method",
+        "limit",
+        "--beta",
+        "3",
+        "--q",
+        "gaussian",
+        "--sampling",
+        "--sigma",
+        "0.2",
+    ]
+    more = [
+        "--lr",
+        "0.01",
+        "--weight-decay",
+        "0.001",
+        "--dropout",
+        "0.25",
+        "--batch-size",
+        "32",
+        "--seed",
+        "5",
+    ]
+    report = json.loads(invoke(*SHORT, *options, *more, "--epochs", "2", "--json").stdout)
+    wanted = {
+        "train_size": 120,
+        "rate": 0.4,
+        "method": "limit",
+        "method_options": {"beta": 3.0, "q": "gaussian", "sampling": True, "sigma": 0.2},
+        "net_options": {"width": 8, "depth": 1, "dropout": 0.25},
+        "optimizer_options": {"lr": 0.01, "weight_decay": 0.001},
+        "epochs": 2,
+        "batch_size": 32,
+        "seed": 5,
+    }
+    assert Run.parse(wanted) == Run.parse(report["run"])
+    assert report["last"]["epoch"] == 2
+    assert report["best"]["validation_accuracy"] >= report["last"]["validation_accuracy"]
+
+
+def test_train_prints_a_table_and_keeps_the_progress_out_of_it() -> None:
+    result = invoke(*SHORT, "--epochs", "2")
+    assert result.exit_code == 0
+    assert re.search(r"^test accuracy +0\.\d{3} +0\.\d{3} *$", result.stdout, re.MULTILINE)
+    assert "100%" in result.stderr and "100%" not in result.stdout
+
+
+def test_train_continues_from_its_checkpoint_to_the_same_numbers(tmp_path: Path) -> None:
+    checkpoint = str(tmp_path / "run.pt")
+    options = [*SHORT, "--epochs", "3", "--json"]
+    whole = json.loads(invoke(*options).stdout)
+    first = json.loads(invoke(*options, "--checkpoint", checkpoint).stdout)
+    again = json.loads(invoke(*options, "--checkpoint", checkpoint).stdout)
+    for epoch in (whole["last"], first["last"], again["last"]):
+        del epoch["seconds"], epoch["evaluation_seconds"]
+    assert whole["last"] == first["last"] == again["last"]
+    error = one_line_error(invoke(*options, "--seed", "1", "--checkpoint", checkpoint))
+    assert "belongs to another" in error
+
+
+# figures
+
+
+def test_figures_lists_them() -> None:
+    assert "limit-fig2" in invoke("figures", "--list").stdout
+    names = [figure["name"] for figure in json.loads(invoke("figures", "--list", "--json").stdout)]
+    assert {"limit-fig1", "limit-fig2"} <= set(names)
+
+
+def test_figures_writes_the_files_it_names(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    # Without a browser the PNG is left out, and said to be.
+    monkeypatch.setattr("lnlib.plots.theme.png", lambda figure: None)
+    result = invoke("figures", "limit-fig2", "--output", str(tmp_path), "--json")
+    assert result.exit_code == 0, result.output
+    files = [Path(path) for path in json.loads(result.stdout)["limit-fig2"]]
+    assert sorted(files) == sorted(tmp_path.iterdir())
+    assert {path.suffix for path in files} == {".csv", ".json", ".html"}
+    assert "note: no PNG without Chrome or Chromium" in result.stderr
+
+
+# lab
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
+    """The command that `lnlib lab` would start, with a course in the current folder."""
+    commands: list[str] = []
+
+    class Server:
+        returncode = 0
+
+        def __init__(self, command: list[str], env: dict[str, str]) -> None:
+            commands.extend(command)
+            commands.append("token=" + env["JUPYTER_TOKEN"])
+
+        def poll(self) -> None:
+            return None
+
+        def wait(self) -> int:
+            return 0
+
+    notebook = tmp_path / cli.START
+    notebook.parent.mkdir()
+    notebook.write_text("{}")
+    monkeypatch.setattr(cli, "course_folder", lambda: tmp_path)
+    monkeypatch.setattr(subprocess, "Popen", Server)
+    monkeypatch.setattr(cli, "_answers", lambda server, port: True)
+    monkeypatch.setenv("JUPYTER_TOKEN", "")
+    return commands
+
+
+def test_lab_starts_jupyter_of_this_interpreter_on_this_machine_only_and_prints_the_address(
+    started: list[str], tmp_path: Path
+) -> None:
+    result = invoke("lab", "--no-browser")
+    assert result.exit_code == 0, result.output
+    assert started[:4] == [sys.executable, "-m", "jupyterlab", "--ip=127.0.0.1"]
+    assert f"--ServerApp.root_dir={tmp_path}" in started and "--no-browser" in started
+    (port,) = [part.partition("=")[2] for part in started if part.startswith("--port=")]
+    token = started[-1]
+    assert len(token) > len("token=") + 20
+    address = f"http://127.0.0.1:{port}/lab/tree/notebooks/00_start_here.ipynb?{token}"
+    assert [line.split()[-1] for line in result.stdout.splitlines() if "http" in line] == [address]
+
+
+@pytest.mark.parametrize(("display", "opens"), [("", False), (":0", True)])
+def test_lab_opens_a_browser_only_where_there_is_a_display(
+    started: list[str], monkeypatch: pytest.MonkeyPatch, display: str, opens: bool
+) -> None:
+    monkeypatch.setattr(sys, "platform", "linux")
+    for name in ("WAYLAND_DISPLAY", "BROWSER"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("DISPLAY", display)
+    invoke("lab")
+    assert ("--no-browser" not in started) is opens
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="there is no root on this system")
+@pytest.mark.parametrize(("user", "allowed"), [(0, True), (1000, False)])
+def test_lab_as_root_says_so(
+    started: list[str], monkeypatch: pytest.MonkeyPatch, user: int, allowed: bool
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: user)
+    result = invoke("lab")
+    assert ("--allow-root" in started) is allowed
+    assert ("note: running as root" in result.stderr) is allowed
+
+
+def test_lab_hands_further_arguments_on(started: list[str]) -> None:
+    invoke("lab", "--log-level=INFO", "--ServerApp.allow_remote_access=False")
+    assert started[-3:-1] == ["--log-level=INFO", "--ServerApp.allow_remote_access=False"]
+    # JupyterLab refuses an option that comes twice.
+    assert sum(part.startswith("--log-level") for part in started) == 1
+
+
+@pytest.mark.usefixtures("started")
+@pytest.mark.parametrize("port", ["0", "65536"])
+def test_lab_names_a_port_that_cannot_be(port: str) -> None:
+    assert f"1 to 65535, got {port}" in one_line_error(invoke("lab", "--port", port))
+
+
+@pytest.mark.usefixtures("started")
+def test_lab_names_a_port_that_is_taken() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert f"port {port} cannot be used" in one_line_error(invoke("lab", "--port", str(port)))
+
+
+def test_lab_outside_a_clone_says_where_it_looked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(cli, "START", Path("notebooks/missing.ipynb"))
+    monkeypatch.chdir(tmp_path)
+    assert f"or in {tmp_path}" in one_line_error(invoke("lab"))
+
+
+def test_a_server_that_fails_is_an_error(started: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subprocess.Popen, "returncode", 1)
+    assert "JupyterLab ended with code 1" in one_line_error(invoke("lab"))

@@ -1,0 +1,226 @@
+"""Run specs, the store and the figures: readable errors, nothing trained twice, nothing lost."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lnlib import bounds, plots
+from lnlib.errors import InvalidValue, LnlibError, UnknownName
+from lnlib.experiments import figures
+from lnlib.experiments.run import Run
+from lnlib.experiments.store import Store
+from lnlib.files import write_text
+
+SMALL = {"net_options": {"width": 8, "depth": 1}, "epochs": 2, "train_size": 100}
+
+
+def test_a_spec_builds_the_run_that_it_says():
+    run = Run.parse(
+        SMALL
+        | {
+            "method": "limit",
+            "method_options": {"beta": 3.0, "q": "gaussian"},
+            "optimizer": "sgd",
+            "optimizer_options": {"lr": 0.05},
+            "rate": 0.3,
+            "seed": 4,
+            "patience": 7,
+        }
+    )
+    training = run.training()
+    assert training.method.beta == 3.0 and training.method.q == "gaussian"
+    assert training.settings.optimizer.lr == 0.05 and training.settings.patience == 7
+    assert training.settings.net.width == 8
+    assert training.member.seed == training.member.task.seed == 4
+    assert training.member.task.effective_error_rate == pytest.approx(0.3)
+    assert len(training.member.task.train) == 100
+
+
+def test_fingerprints_are_equal_for_equal_specs_and_stable():
+    run = Run.parse(SMALL)
+    assert run.fingerprint == Run.parse(json.loads(run.model_dump_json())).fingerprint
+    assert run.fingerprint != Run.parse(SMALL | {"seed": 1}).fingerprint
+    # Pinned: the stores of readers are found by it.
+    assert Run().fingerprint == "44136fa355b3678a"
+
+
+@pytest.mark.parametrize(
+    ("fields", "error", "message"),
+    [
+        ({"epoch": 3}, UnknownName, "unknown field of a run 'epoch': did you mean 'epochs'"),
+        ({"method": "limmit"}, UnknownName, "did you mean 'limit'"),
+        ({"optimizer": "adamm"}, UnknownName, "did you mean 'adam'"),
+        ({"net": "cn"}, UnknownName, "did you mean 'cnn'"),
+        ({"epochs": 0}, InvalidValue, "epochs of a run: input should be greater than 0, got 0"),
+        ({"seed": -1}, InvalidValue, "seed of a run: .* got -1"),
+        ({"net": "mlp", "net_options": {"widht": 3}}, InvalidValue, "that it does not take"),
+        ({"optimizer_options": {"lr": -1.0}}, InvalidValue, "learning rate must be positive, got -1"),
+        ({"precision": "float8"}, InvalidValue, "precision of a run: .* got 'float8'"),
+    ],
+)
+def test_bad_specs_are_refused_in_one_line(fields, error, message):
+    with pytest.raises(error, match=message) as caught:
+        Run.parse(fields)
+    assert "\n" not in str(caught.value)
+
+
+def test_unknown_data_and_noise_name_the_nearest():
+    with pytest.raises(UnknownName, match="did you mean 'digits'"):
+        Run.parse({"dataset": "digit"}).task()
+    with pytest.raises(UnknownName, match="did you mean 'uniform'"):
+        Run.parse({"noise": "unifrom"}).task()
+
+
+def test_the_store_trains_once_and_returns_what_it_has(tmp_path):
+    store, run = Store(tmp_path), Run.parse(SMALL)
+    assert store.find(run) is None
+    trained = []
+    first = store.obtain(run, on_epoch=lambda epoch: trained.append(epoch.epoch))
+    again = store.obtain(run, on_epoch=lambda epoch: trained.append(epoch.epoch))
+    assert trained == [1, 2]
+    pd.testing.assert_frame_equal(first.history, again.history)
+    assert again.circumstances.device.startswith("CPU") and again.circumstances.mode == "solo"
+    assert sorted(path.name for path in store.folder(run).iterdir()) == [
+        "circumstances.json",
+        "history.csv",
+        "spec.json",
+    ]
+    assert Run.parse(json.loads((store.folder(run) / "spec.json").read_text())) == run
+
+
+def test_the_store_continues_what_was_interrupted(tmp_path):
+    run = Run.parse(SMALL | {"epochs": 5})
+    whole = Store(tmp_path / "whole").obtain(run)
+
+    class Interrupted(Exception):
+        pass
+
+    def stop(epoch):
+        if epoch.epoch == 3:
+            raise Interrupted
+
+    store, seen = Store(tmp_path / "half"), []
+    with pytest.raises(Interrupted):
+        store.obtain(run, on_epoch=stop)
+    rest = store.obtain(run, on_epoch=lambda epoch: seen.append(epoch.epoch))
+    assert seen == [4, 5]
+    clock = ["seconds", "evaluation_seconds"]
+    pd.testing.assert_frame_equal(whole.history.drop(columns=clock), rest.history.drop(columns=clock))
+
+
+KILLED = """
+import sys
+from lnlib.experiments.run import Run
+from lnlib.experiments.store import Store
+run = Run.parse({"net_options": {"width": 8, "depth": 1}, "epochs": 400, "train_size": 100})
+Store(sys.argv[1]).obtain(run, on_epoch=lambda epoch: print(epoch.epoch, flush=True))
+"""
+
+
+def test_a_killed_process_loses_no_checkpointed_epoch(tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    for _ in range(3):
+        process.stdout.readline()
+    time.sleep(0.05)
+    os.kill(process.pid, signal.SIGKILL)
+    seen = [int(line) for line in process.stdout.read().split()]
+    process.wait()
+    process.stdout.close()
+    run = Run.parse(SMALL | {"epochs": 400})
+    training = run.training()
+    training.load(Store(tmp_path).folder(run) / "checkpoint.pt")
+    assert max(seen, default=3) <= training.epoch < 400
+
+
+def test_runs_live_where_the_environment_says(tmp_path, monkeypatch):
+    monkeypatch.setenv("LNLIB_RUNS", str(tmp_path / "elsewhere"))
+    assert Store().root == tmp_path / "elsewhere"
+    monkeypatch.delenv("LNLIB_RUNS")
+    assert Store().root == Path("runs")
+
+
+def test_writing_where_one_may_not_is_one_error(tmp_path):
+    (tmp_path / "file").write_text("kept")
+    with pytest.raises(LnlibError, match=r"could not write .* choose a folder you may write to"):
+        write_text(tmp_path / "file" / "inside.txt", "text")
+    assert (tmp_path / "file").read_text() == "kept"
+
+
+def test_figure_2_holds_the_values_of_the_bound(tmp_path):
+    files = figures.make("limit-fig2", output=tmp_path)
+    assert {path.suffix for path in files} >= {".csv", ".json", ".html"}
+    frame = pd.read_csv(tmp_path / "limit-fig2.csv")
+    pinned = {0.2: [0.2, 0.1112, 0.0383], 0.4: [0.4, 0.2791, 0.1778], 0.8: [0.8, 0.5576, 0.4051]}
+    for rate, expected in pinned.items():
+        part = frame[frame["rate"] == rate]
+        found = np.interp([0.0, 0.5, 1.0], part["information"], part["r0"])
+        assert found == pytest.approx(expected, abs=2e-4)
+
+
+def test_the_committed_figure_2_is_what_the_code_makes():
+    committed = Path(__file__).resolve().parents[2] / "figures" / "limit-fig2.csv"
+    frame = pd.read_csv(committed)
+    entropy = bounds.uniform_label_entropy(frame["rate"].to_numpy(), 10)
+    expected = bounds.r0(entropy, frame["information"].to_numpy(), 10)
+    np.testing.assert_allclose(frame["r0"], expected, atol=1e-5)
+
+
+def test_figure_1_chooses_each_setting_by_noisy_validation(tmp_path, monkeypatch):
+    def tiny(dataset, budget):
+        run = {"dataset": dataset, "rate": 0.8, **SMALL}
+        settings = [
+            ("CE", {}),
+            *(("CE + dropout", {"net_options": {"width": 8, "depth": 1, "dropout": d}}) for d in (0.2, 0.6)),
+        ]
+        return [(label, Run.parse(run | extra)) for label, extra in settings]
+
+    monkeypatch.setattr(figures, "figure1_runs", tiny)
+    seen = []
+    figures.make(
+        "limit-fig1", output=tmp_path, store=Store(tmp_path), progress=lambda what, share: seen.append(share)
+    )
+    assert seen == sorted(seen) and seen[-1] == 1
+    frame = pd.read_csv(tmp_path / "limit-fig1-digits.csv")
+    dropout = frame[frame["method"] == "CE + dropout"]
+    best = dropout.groupby("setting")["validation_accuracy"].max()
+    assert set(dropout.loc[dropout["selected"], "setting"]) == {best.idxmax()}
+    assert frame.loc[frame["method"] == "CE", "selected"].all()
+    provenance = json.loads((tmp_path / "limit-fig1-digits.json").read_text())
+    assert {"spec", "fingerprint", "device", "torch_version"} <= set(provenance["runs"][0])
+
+
+def test_the_grids_of_figure_1_are_those_of_the_reference_code():
+    runs = figures.figure1_runs("mnist", "full")
+    assert [run.method_options["beta"] for label, run in runs if label == "LIMIT-L"] == [1, 3, 10, 30, 100]
+    assert [run.net_options["dropout"] for label, run in runs if label == "CE + dropout"] == [0.25, 0.5, 0.75]
+    assert {run.net_options["width"] for _, run in runs} == {512}
+    assert {run.epochs for _, run in runs} == {50} and {run.rate for _, run in runs} == {0.8}
+    assert len({run.fingerprint for _, run in runs}) == len(runs)
+
+
+def test_unknown_figures_and_budgets_are_refused(tmp_path):
+    with pytest.raises(UnknownName, match="did you mean 'limit-fig1'"):
+        figures.make("limit-figure1", output=tmp_path)
+    with pytest.raises(InvalidValue, match="budget must be 'quick' or 'full', got 'huge'"):
+        figures.make("limit-fig2", budget="huge", output=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_gallery_marks_wrong_labels_by_more_than_colour():
+    images = np.zeros((3, 1, 8, 8), dtype=np.uint8)
+    figure = plots.gallery(images, ["1", "2", "3"], [False, True, False], columns=2)
+    titles = [annotation.text for annotation in figure.layout.annotations]
+    assert ["✗" in title for title in titles] == [False, True, False]
+    with pytest.raises(InvalidValue, match="got 3 images, 1 captions and 1 marks"):
+        plots.gallery(images, ["1"], [True])

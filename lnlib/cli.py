@@ -400,6 +400,8 @@ def _given(**options: object) -> dict[str, object]:
 
 
 def _number(value: float) -> str:
+    if value != value:
+        return "-"  # no corrupted labels, say
     return f"{value:.3f}" if value != int(value) else f"{value:.0f}"
 
 

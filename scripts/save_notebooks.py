@@ -4,12 +4,15 @@ Outputs are kept, plotly figures with a PNG beside them (code-hosting sites show
 what changes from run to run are not. Names of notebooks may be given as arguments.
 """
 
+import os
 import sys
 from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
 from rich.progress import Progress
+
+from lnlib.doctor import find_browser
 
 ROOT = Path(__file__).resolve().parents[1]
 LIMIT_BYTES = 500_000
@@ -54,6 +57,8 @@ def tidy(notebook: nbformat.NotebookNode) -> None:
 def main(names: list[str]) -> int:
     paths = [Path(name) for name in names] or sorted((ROOT / "notebooks").glob("*.ipynb"))
     too_large = []
+    if browser := find_browser():
+        os.environ.setdefault("BROWSER_PATH", browser)  # where kaleido looks
     with Progress() as progress:
         task = progress.add_task("running", total=len(paths))
         for path in paths:

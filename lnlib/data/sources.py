@@ -27,6 +27,10 @@ from lnlib.errors import DataUnavailable, InvalidValue, unknown_name
 from lnlib.seeding import stream
 
 
+FOLDER = "folder:"
+"""What stands before a path where a data set's name is asked for."""
+
+
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """Images, true labels and a clean test set, on the CPU.
@@ -108,10 +112,13 @@ class DatasetInfo:
 
 
 def load(name: str) -> Dataset:
-    """The data set called "digits", "mnist" or "fashion-mnist"; downloads nothing.
+    """The data set called "digits", "mnist" or "fashion-mnist", or "folder:PATH" for `image_folder(PATH)`.
 
-    Raises `UnknownName` for another name, and `DataUnavailable` when files are missing, cut short or damaged.
+    Downloads nothing. Raises `UnknownName` for another name, and `DataUnavailable` when files are missing, cut
+    short or damaged.
     """
+    if name.startswith(FOLDER):
+        return image_folder(name.removeprefix(FOLDER))
     wanted = _named(name)
     if isinstance(wanted, DatasetInfo):
         return _digits()
@@ -449,6 +456,8 @@ def _pictures(root: Path, class_names: tuple[str, ...]) -> tuple[list[Path], NDA
     classes = {name: label for label, name in enumerate(class_names)}
     found = make_dataset(str(root), classes, extensions=IMG_EXTENSIONS, allow_empty=True)
     visible = [(Path(file), label) for file, label in found if not Path(file).name.startswith(".")]
+    if not visible:
+        raise InvalidValue(f"there is no picture under {root}; put some into each of its class folders")
     return [file for file, _ in visible], np.array([label for _, label in visible], dtype=np.int64)
 
 

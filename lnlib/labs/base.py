@@ -7,7 +7,7 @@ from typing import Any
 import ipywidgets as widgets
 import plotly.graph_objects as go
 
-PANEL_WIDTH = 510  # two panels beside each other fit a notebook's column; in a narrower one they stack
+PANEL_WIDTH = 420  # two panels beside each other fit JupyterLab's column on a small laptop; else they stack
 MOVING = ("x", "y", "text", "textposition", "name", "visible")
 
 

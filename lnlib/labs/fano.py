@@ -30,12 +30,14 @@ class FanoLab(Lab):
             max=1000,
             description="classes K",
             style=style,
-            layout=widgets.Layout(width="140px"),
+            layout=widgets.Layout(width="125px"),
         )
-        slider = {"min": 0.0, "step": 0.01, "style": style, "layout": widgets.Layout(width="400px")}
-        self.rate = widgets.FloatSlider(description="wrong labels p", readout_format=".2f", **slider)
+        slider = {"min": 0.0, "step": 0.01, "style": style, "readout_format": ".2f"}
+        self.rate = widgets.FloatSlider(
+            description="wrong labels p", layout=widgets.Layout(width="310px"), **slider
+        )
         self.information = widgets.FloatSlider(
-            description="memorised bits per label I/n", readout_format=".2f", **slider
+            description="memorised bits per label I/n", layout=widgets.Layout(width="380px"), **slider
         )
         self._limit_sliders()
         self.rate.value, self.information.value = rate, information

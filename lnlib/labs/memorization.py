@@ -66,6 +66,9 @@ BUDGETS: Mapping[str, Budget] = {"digits": Budget(None, 64)}
 LARGE = Budget(5000, 256)
 """For every data set that BUDGETS does not list."""
 
+PANEL_WIDTH = 420  # both panels stay beside each other on a laptop's screen with the file browser open
+_LEGEND = {"x": -0.14, "entrywidth": 165, "font_size": 12}
+
 
 @dataclass(frozen=True)
 class Setup:
@@ -110,13 +113,14 @@ class Frame:
     @cached_property
     def accuracy(self) -> go.Figure:
         """The left panel's figure."""
-        return plots.accuracy_split(self.history, self.effective_rate).add_trace(_cursor(1.02))
+        figure = _keep_legend(plots.accuracy_split(self.history, self.effective_rate))
+        return figure.add_trace(_cursor(1.02))
 
     @cached_property
     def bits(self) -> go.Figure:
         """The right panel's figure; its axis reaches to log2 K whatever the rate, so that nothing jumps."""
         top = 1.05 * float(np.log2(self.num_classes))
-        figure = plots.bits_by_epoch(self.history, self.entropy)
+        figure = _keep_legend(plots.bits_by_epoch(self.history, self.entropy))
         return figure.add_trace(_cursor(top)).update_yaxes(range=[0, top])
 
 
@@ -127,6 +131,14 @@ def _cursor(top: float) -> go.Scatter:
     """The line that stands at the chosen epoch."""
     line = {"color": THEORY, "width": 1}
     return go.Scatter(x=[0, 0], y=[0, top], mode="lines", line=line, showlegend=False, hoverinfo="skip")
+
+
+def _keep_legend(figure: go.Figure) -> go.Figure:
+    """Give curves without points one that is nowhere: plotly would take them out of the legend."""
+    for trace in figure.data:
+        if not len(trace.y):
+            trace.update(x=[0], y=[None])
+    return figure
 
 
 def train(setup: Setup, rates: Sequence[float], report: Report) -> dict[float, Frame]:
@@ -222,19 +234,19 @@ class MemorizationLab(Lab):
             options=[(title, name) for name, title in datasets.items()],
             value=dataset,
             description="data",
-            **_sized(170),
+            **_sized(135),
         )
         self.method = widgets.Dropdown(
-            options=list(RECIPES), value=method, description="method", **_sized(280)
+            options=list(RECIPES), value=method, description="method", **_sized(255)
         )
         self.beta = widgets.BoundedFloatText(
-            value=beta, min=0, max=1000, description="LIMIT's β", **_sized(130)
+            value=beta, min=0, max=1000, description="LIMIT's β", **_sized(115)
         )
-        self.width = widgets.BoundedIntText(value=width, min=4, max=1024, description="width", **_sized(110))
+        self.width = widgets.BoundedIntText(value=width, min=4, max=1024, description="width", **_sized(100))
         self.epochs = widgets.BoundedIntText(
-            value=epochs, min=1, max=1000, description="epochs", **_sized(115)
+            value=epochs, min=1, max=1000, description="epochs", **_sized(105)
         )
-        self.seed = widgets.BoundedIntText(value=seed, min=0, max=2**31, description="seed", **_sized(110))
+        self.seed = widgets.BoundedIntText(value=seed, min=0, max=2**31, description="seed", **_sized(90))
         self.train_button = _button("Train", self.train, "play", "Train at ten noise rates", "primary")
         self.stop_button = _button("Stop", self.stop, "stop", "Stop the training that runs")
         self.reset_button = _button(
@@ -243,18 +255,22 @@ class MemorizationLab(Lab):
         self.progress = widgets.FloatProgress(min=0, max=1, layout=widgets.Layout(width="220px"))
         self.status = widgets.HTML()
         self.rate = widgets.FloatSlider(
-            value=rate, min=0, max=RATES[-1], step=STEP, description="noise rate", **_sized(400)
+            value=rate, min=0, max=RATES[-1], step=STEP, description="noise rate", **_sized(340)
         )
-        self.epoch = widgets.IntSlider(value=epochs, min=1, max=epochs, description="epoch", **_sized(360))
+        self.epoch = widgets.IntSlider(value=epochs, min=1, max=epochs, description="epoch", **_sized(300))
         self.exact_button = _button(
             "Train this exact rate", self.train_exact, "crosshairs", "Train at the slider's noise rate alone"
         )
-        self.exact_button.layout.width = "190px"
+        self.exact_button.layout.width = "175px"
         self.note, self.failure = widgets.HTML(), widgets.HTML()
         self._initial = {control: control.value for control in (*self._settings, self.rate)}
         blank = Frame.untrained(rate, epochs)
-        self.accuracy, self.bits = panel(blank.accuracy, 540), panel(blank.bits, 500)
+        self.accuracy, self.bits = panel(blank.accuracy, PANEL_WIDTH), panel(blank.bits, PANEL_WIDTH)
+        for shown in (self.accuracy, self.bits):
+            shown.update_layout(margin={"l": 52, "r": 10}, legend=_LEGEND)
         self.epochs.observe(self._on_epochs, "value")
+        for control in self._settings:
+            control.observe(self._on_settings, "value")
         self.watch(*self._settings, self.rate, self.epoch)
         self.lay_out(
             row(*self._settings),
@@ -264,7 +280,7 @@ class MemorizationLab(Lab):
             self.note,
             row(self.accuracy, self.bits),
         )
-        self._say("")
+        self._on_settings()
         self.update()
 
     # What is set, and what is shown.
@@ -363,9 +379,9 @@ class MemorizationLab(Lab):
         with self.one_update():
             for control, value in self._initial.items():
                 control.value = value
-            self.failure.value, self.progress.value = "", 0.0
+            self.failure.value = ""
             self.epoch.value = self.epoch.max
-        self._say("")
+        self._on_settings()
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait at most `timeout` seconds for training to end; whether it has. Raises what made it fail."""
@@ -385,15 +401,14 @@ class MemorizationLab(Lab):
 
     def _on_progress(self, progress: Progress) -> None:
         self.progress.value = progress.fraction
-        self._say(f"training, {progress.seconds_left:.0f} s left")
+        self._say(f"training, {_duration(progress.seconds_left)} left")
 
     def _on_done(self, result: tuple[Setup, dict[float, Frame]]) -> None:
         setup, frames = result
         for frame in frames.values():
             _ = frame.accuracy, frame.bits  # drawn now, so that a move of the slider only swaps arrays
         self._results.setdefault(setup, {}).update(frames)
-        self.progress.value = 1.0
-        self._say("trained: move the sliders")
+        self._on_settings()
         self.update()
 
     def _on_error(self, error: Exception) -> None:
@@ -413,6 +428,13 @@ class MemorizationLab(Lab):
         self._say("stopped")
         self.update()
 
+    def _on_settings(self, change: object = None) -> None:
+        """Say what there is for these settings, unless a training run has something to say."""
+        if not self._worker.running:
+            trained = self.setup in self._results
+            self.progress.value = float(trained)
+            self._say("trained: move the sliders" if trained else "not trained yet")
+
     def _on_epochs(self, change: dict[str, Any]) -> None:
         with self.one_update():
             self.epoch.max = self.epochs.value
@@ -425,6 +447,10 @@ class MemorizationLab(Lab):
 def _round(rate: float) -> float:
     """The slider's value as it is written: 0.15000000000000002 is 0.15."""
     return round(rate, 2)
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
 
 
 def _small(text: str) -> str:

@@ -113,7 +113,7 @@ def figure2(frame: pd.DataFrame) -> go.Figure:
     `frame` has columns rate, information (bits per label) and r0, as `r0_frame` makes it; one line a rate.
     """
     figure = _figure(
-        "The fewest training errors that Theorem 2.1 allows",
+        "The fewest errors, by memorised bits",
         "I(w; y|x)/n, bits per label",
         "smallest error rate r₀",
         x={"range": [0, float(frame["information"].max())]},
@@ -303,8 +303,8 @@ def bound_check(bound: pd.DataFrame, measured: pd.DataFrame, title: str) -> go.F
         )
     mean = measured.groupby("information", as_index=False)["error_rate"].mean()
     for name, points, marker in (
-        ("learner, one draw of the noise", measured, {"color": NOISY, "opacity": 0.35, "size": 5}),
-        ("learner, mean of the draws", mean, {"color": NOISY, "symbol": "x", "size": 9}),
+        ("one draw of the noise", measured, {"color": NOISY, "opacity": 0.35, "size": 5}),
+        ("mean of the draws", mean, {"color": NOISY, "symbol": "x", "size": 9}),
     ):
         x, y = points["information"].to_numpy(), points["error_rate"].to_numpy()
         figure.add_scatter(x=x, y=y, mode="markers", marker=marker, name=name)
@@ -343,7 +343,7 @@ def _figure(title: str, x_title: str, y_title: str, x: dict[str, Any], y: dict[s
     figure.update_layout(
         height=_PLOT_HEIGHT + bottom,
         margin_b=bottom,
-        legend={"orientation": "h", "x": 0, "y": -0.18, "yanchor": "top", "entrywidth": 190},
+        legend={"orientation": "h", "x": 0, "y": -0.18, "yanchor": "top", "entrywidth": 165},
     )
     figure.update_xaxes(title_text=x_title, **x)
     figure.update_yaxes(title_text=y_title, **y)

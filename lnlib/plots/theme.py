@@ -62,7 +62,7 @@ TEMPLATE = go.layout.Template(
         "colorway": [CLEAN, NOISY, TEST, "#E69F00", "#56B4E9", "#CC79A7"],
         "height": 430,
         "margin": {"l": 64, "r": 16, "t": 48, "b": 56},
-        "title": {"font": {"size": 16}, "x": 0, "xref": "paper", "xanchor": "left"},
+        "title": {"font": {"size": 15}, "x": 0, "xref": "paper", "xanchor": "left"},
         "hovermode": "closest",
         "legend": {"bgcolor": "rgba(255,255,255,0.8)"},
         **{
@@ -125,12 +125,15 @@ def png(figure: go.Figure, width: int = PNG_WIDTH) -> bytes | None:
 
 
 def show(figure: go.Figure) -> None:
-    """Display the figure: interactive in JupyterLab, and as PNG for pages that only show pictures."""
+    """Display the figure: interactive in JupyterLab; where a lesson runs to be saved, as PNG too.
+
+    Pages of code-hosting sites show nothing but the PNG. In JupyterLab a reader would wait seconds for it.
+    """
     from IPython.display import display
 
     bundle: dict[str, Any] = {"application/vnd.plotly.v1+json": json.loads(pio.to_json(figure))}
-    image = png(figure)
-    if image is not None:
+    in_jupyterlab = "JPY_SESSION_NAME" in os.environ  # which Jupyter's server sets for the kernels it starts
+    if not in_jupyterlab and (image := png(figure)) is not None:
         bundle["image/png"] = image
     display(bundle, raw=True)  # type: ignore[no-untyped-call]
 

@@ -1,5 +1,6 @@
 """Writing and reading checkpoints: whole files renamed into place, read with `weights_only=True`."""
 
+import io
 import pickle
 from pathlib import Path
 from typing import Any
@@ -11,14 +12,12 @@ from lnlib.files import whole_file
 
 
 def write(state: dict[str, Any], path: Path) -> None:
-    """Save `state` so that `path` holds either the old checkpoint or the whole new one; raises as
-    `whole_file`.
-    """
-    try:
-        with whole_file(path) as file:
-            torch.save(state, file)
-    except RuntimeError as error:  # what torch.save makes of a full disk
-        raise CheckpointError(f"could not write the checkpoint {path}: {error}; free some space") from error
+    """Save `state` so that `path` holds either the old checkpoint or the new one; raises as `whole_file`."""
+    # In memory first: torch.save makes a RuntimeError of a full disk, and of Ctrl-C.
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    with whole_file(path) as file:
+        file.write(buffer.getbuffer())
 
 
 def read(path: Path, fingerprint: str) -> dict[str, Any]:

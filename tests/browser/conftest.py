@@ -36,15 +36,10 @@ DRAWN = """() => [...document.querySelectorAll('.jupyter-widgets .js-plotly-plot
         text: Array.isArray(trace.text) ? trace.text : [trace.text],
     })))"""
 
-# JupyterLab only holds the cells in view, so look at the end: "done" when the last code cell has its number.
-STATE = """() => {
-    const panel = document.querySelector('.jp-NotebookPanel:not(.lm-mod-hidden) .jp-WindowedPanel-outer');
-    if (!panel) return '';
-    panel.scrollTop = panel.scrollHeight;
-    const error = panel.querySelector('[data-mime-type="application/vnd.jupyter.error"]');
-    if (error) return error.innerText;
-    const last = [...panel.querySelectorAll('.jp-CodeCell')].at(-1);
-    return /\\[\\d+\\]/.test(last?.querySelector('.jp-InputPrompt')?.innerText) ? 'done' : '';
+# The share of the cells asked for that has run, in percent; null before any was.
+PROGRESS = """() => {
+    const indicator = document.querySelector('.jp-NotebookPanel:not(.lm-mod-hidden) .jp-Notebook-ExecutionIndicator');
+    return indicator?.querySelector('[role=progressbar]')?.ariaValueNow;
 }"""
 
 
@@ -152,28 +147,28 @@ class Notebook:
         entry = ".lm-Menu-item:not(.lm-mod-disabled)"
         self.page.locator(entry, has_text="Restart Kernel and Run All Cells").click()
         self.page.locator(".jp-Dialog .jp-mod-accept").click()
-        # The numbers of the last run stay until this one begins.
-        self.page.wait_for_function(f"() => ({STATE})() !== 'done'", polling=100)
-        state = self.page.wait_for_function(STATE, timeout=1000 * seconds, polling=200).json_value()
-        assert state == "done", state
+        # Do not scroll meanwhile: cells that leave the view while they run may never end.
+        self.page.wait_for_function(f"() => ({PROGRESS})() < 100", polling=50)
+        self.page.wait_for_function(f"() => ({PROGRESS})() == 100", timeout=1000 * seconds, polling=100)
         self.idle()
+        failed = self.reveal(self.page.locator('[data-mime-type="application/vnd.jupyter.error"]'))
+        assert failed is None, failed.inner_text()
 
     def idle(self, seconds: float = STEP_SECONDS) -> None:
         """Wait until the kernel has nothing to do."""
         idle = self.page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]:visible")
         idle.wait_for(timeout=1000 * seconds)
 
-    def reveal(self, found: Locator) -> Locator:
-        """Scroll from the top until the notebook holds what is looked for."""
+    def reveal(self, found: Locator) -> Locator | None:
+        """Scroll from the top until the notebook, which holds only cells in view, holds what is looked for."""
         panel = self.page.locator(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-WindowedPanel-outer")
-        height = panel.evaluate("panel => panel.scrollHeight")
-        for top in range(0, height, 400):
+        for top in range(0, panel.evaluate("panel => panel.scrollHeight"), 400):
             panel.evaluate("(panel, top) => panel.scrollTop = top", top)
             self.page.wait_for_timeout(100)
             if found.count():
-                break
-        found.first.scroll_into_view_if_needed()
-        return found.first
+                found.first.scroll_into_view_if_needed()
+                return found.first
+        return None
 
     def slider(self, label: str) -> Locator:
         """The slider whose label begins so."""

@@ -375,6 +375,10 @@ def test_bad_folders_are_refused(pictures, tmp_path):
         data.image_folder(tmp_path / "nowhere")
     with pytest.raises(InvalidValue, match="at least 2 folders, one per class, got 1"):
         data.image_folder(tmp_path)
+    for name in ("a", "b"):
+        (tmp_path / "bare" / name).mkdir(parents=True)
+    with pytest.raises(InvalidValue, match=r"there is no picture under .*bare"):
+        data.image_folder(tmp_path / "bare")
     with pytest.raises(InvalidValue, match="size must be at least 1 pixel, got 0"):
         data.image_folder(pictures, size=0)
     for share in (0.0, 1.0, float("nan")):

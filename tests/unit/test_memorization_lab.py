@@ -55,7 +55,7 @@ def assert_draws(lab: MemorizationLab, frame: Frame) -> None:
     """The widgets' traces hold exactly the history of a frame."""
     for trace, column in zip(lab.accuracy.data, LEFT, strict=False):
         known = frame.history[column].dropna()
-        np.testing.assert_array_equal(trace.y, known)
+        np.testing.assert_array_equal(trace.y, known if len(known) else [None])
     target, cursor = lab.accuracy.data[5:]
     assert tuple(target.y) == pytest.approx((1 - frame.effective_rate,) * 2)
     band, bits, entropy, _ = lab.bits.data

@@ -8,10 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 LNLIB = Path(sys.executable).with_name("lnlib")
+ENVIRONMENT = os.environ | {"LNLIB_DEVICE": "cpu", "OMP_NUM_THREADS": "1", "LNLIB_RUNS": "runs"}
 
 ELSEWHERE = {
     "make lab": "dry-run below; tests/browser starts the course with what it calls",
@@ -21,8 +23,8 @@ ELSEWHERE = {
     "conda env create -f environment.yml": "test_packaging.py compares the file; there is no conda here",
     "conda activate lnlib": "test_packaging.py checks the name",
     "python3 -m venv .venv": "`make lab` runs it",
-    "lnlib data fetch mnist": "test_data.py and test_cli.py run it without network and with a mirror of their own",
-    "lnlib figures limit-fig1 --dataset mnist --budget full": "two hours; quick below, and figures/ holds the result",
+    "lnlib data fetch mnist": "test_data.py runs it without network and with a mirror",
+    "lnlib figures limit-fig1 --dataset mnist --budget full": "hours; quick below, figures/ holds it",
 }
 
 
@@ -32,13 +34,22 @@ def commands() -> list[str]:
     return [re.sub(r"\s+# .*", "", line) for line in lines]
 
 
+def make_pictures(tmp_path):
+    """The reader's own pictures, where the README has them."""
+    for position, name in enumerate(("cats", "dogs")):
+        folder = tmp_path / "path" / "to" / "pictures" / name
+        folder.mkdir(parents=True)
+        for number in range(30):
+            Image.new("L", (20, 20), 60 + 120 * position + number).save(folder / f"{number}.png")
+
+
 @pytest.mark.parametrize(
     "command", [line for line in commands() if line.startswith("lnlib ") and line not in ELSEWHERE]
 )
 def test_lnlib_commands_run_as_printed(command, tmp_path):
+    make_pictures(tmp_path)
     words = [str(LNLIB), *shlex.split(command)[1:]]
-    environment = os.environ | {"LNLIB_RUNS": str(tmp_path / "runs"), "LNLIB_DEVICE": "cpu"}
-    done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(words, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
 
@@ -69,19 +80,12 @@ def test_the_wheels_without_cuda_are_the_tested_versions():
 
 
 def test_the_python_of_the_readme_runs_on_a_folder_of_pictures(tmp_path):
-    from PIL import Image
-
-    for position, name in enumerate(("cats", "dogs")):
-        folder = tmp_path / "path" / "to" / "pictures" / name
-        folder.mkdir(parents=True)
-        for number in range(30):
-            Image.new("L", (20, 20), 60 + 120 * position + number).save(folder / f"{number}.png")
+    make_pictures(tmp_path)
     (code,) = re.findall(r"```python\n(.*?)```", README, flags=re.S)
-    environment = os.environ | {"LNLIB_DEVICE": "cpu"}
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=tmp_path,
-        env=environment,
+        env=ENVIRONMENT,
         capture_output=True,
         text=True,
         timeout=300,

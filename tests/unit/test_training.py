@@ -4,6 +4,7 @@ training.
 
 import dataclasses
 import gc
+import os
 
 import numpy as np
 import pytest
@@ -129,13 +130,13 @@ def test_a_failed_write_leaves_the_old_checkpoint_whole(make_digits_task, tmp_pa
     training.save(path)
     before = path.read_bytes()
 
-    def full_disk(state, file):
-        file.write(b"half")
+    def full_disk(handle):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(torch, "save", full_disk)
+    monkeypatch.setattr(os, "fsync", full_disk)
     with pytest.raises(LnlibError, match="No space left on device; free some space"):
         training.save(path)
+    monkeypatch.undo()
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ["run.pt"]
     (tmp_path / "file").write_text("")

@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -154,7 +155,7 @@ def lab(
     )
     typer.echo("starting JupyterLab ...", err=True)
     with _stopped_with_us(subprocess.Popen([*command, *further], env=environment)) as server:
-        if _answers(server, port):
+        if _answers(server, port, token):
             typer.echo(f"\nThe course is at  http://127.0.0.1:{port}{page}?token={token}\nCtrl-C stops it.\n")
             sys.stdout.flush()
         server.wait()
@@ -200,11 +201,12 @@ def _has_display() -> bool:
     )
 
 
-def _answers(server: "subprocess.Popen[bytes]", port: int) -> bool:
-    """Whether the server takes connections before it ends or the time is up."""
+def _answers(server: "subprocess.Popen[bytes]", port: int, token: str) -> bool:
+    """Whether this server, which alone knows the token, answers before it ends or the time is up."""
+    address = f"http://127.0.0.1:{port}/api/status?token={token}"
     give_up = time.monotonic() + SERVER_START_SECONDS
     while server.poll() is None and time.monotonic() < give_up:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        with contextlib.suppress(OSError), urllib.request.urlopen(address, timeout=2):
             return True
         time.sleep(0.1)
     return server.poll() is None
@@ -316,12 +318,10 @@ def train(
     ] = "uniform",
     rate: Annotated[float, typer.Option(help="Noise rate, from 0 to below 1.")] = 0.5,
     method: Annotated[str, typer.Option(help="cross-entropy or limit.")] = "cross-entropy",
-    q: Annotated[str | None, typer.Option(help="LIMIT: laplace or gaussian.")] = None,
-    beta: Annotated[
-        float | None, typer.Option(help="LIMIT: weight of the penalty on the gradient's norm.")
+    setting: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="A hyper-parameter of the method; may be repeated."),
     ] = None,
-    sampling: Annotated[bool, typer.Option("--sampling", help="LIMIT: sample the gradient from q.")] = False,
-    sigma: Annotated[float | None, typer.Option(help="LIMIT: standard deviation of q when sampling.")] = None,
     net: Annotated[str, typer.Option(help="Network: mlp or cnn.")] = "mlp",
     width: Annotated[int | None, typer.Option(help="MLP: units in a layer.")] = None,
     depth: Annotated[int | None, typer.Option(help="MLP: hidden layers.")] = None,
@@ -348,7 +348,7 @@ def train(
             "noise": noise,
             "rate": rate,
             "method": method,
-            "method_options": _given(q=q, beta=beta, sampling=sampling or None, sigma=sigma),
+            "method_options": _settings(setting or []),
             "net": net,
             "net_options": _given(width=width, depth=depth, dropout=dropout),
             "optimizer_options": _given(lr=lr, weight_decay=weight_decay),
@@ -361,6 +361,8 @@ def train(
     )
     device = default_device()
     training = run.training(device)
+    if note := run.note():
+        typer.echo(f"note: {note}", err=True)
     if checkpoint and checkpoint.exists():
         training.load(checkpoint)
     for _ in _with_progress(training, run.label):
@@ -393,6 +395,13 @@ def train(
             for column, label in shown.items()
         ]
         _print_table(f"{run.label} · {describe(device)}", rows)
+
+
+def _settings(pairs: Sequence[str]) -> dict[str, str]:
+    for pair in pairs:
+        if "=" not in pair:
+            raise InvalidValue(f"--set takes NAME=VALUE, got {pair!r}; try --set beta=10")
+    return dict(pair.split("=", 1) for pair in pairs)
 
 
 def _given(**options: object) -> dict[str, object]:

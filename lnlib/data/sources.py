@@ -26,7 +26,6 @@ from torch import Tensor
 from lnlib.errors import DataUnavailable, InvalidValue, unknown_name
 from lnlib.seeding import stream
 
-
 FOLDER = "folder:"
 """What stands before a path where a data set's name is asked for."""
 
@@ -114,8 +113,8 @@ class DatasetInfo:
 def load(name: str) -> Dataset:
     """The data set called "digits", "mnist" or "fashion-mnist", or "folder:PATH" for `image_folder(PATH)`.
 
-    Downloads nothing. Raises `UnknownName` for another name, and `DataUnavailable` when files are missing, cut
-    short or damaged.
+    Downloads nothing. Raises `UnknownName` for another name, and `DataUnavailable` when files are missing,
+    cut short or damaged.
     """
     if name.startswith(FOLDER):
         return image_folder(name.removeprefix(FOLDER))

@@ -3,6 +3,7 @@ numbers come from.
 """
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -61,10 +62,12 @@ def make(
         raise InvalidValue(f"budget must be 'quick' or 'full', got {budget!r}; try quick")
     spec = FIGURES[name]
     figure = spec.make(dataset, budget, store or Store(), progress)
-    stem = Path(output) / (f"{name}-{dataset}" if spec.needs_data else name)
-    write_text(stem.with_suffix(".csv"), figure.frame.to_csv(index=False, float_format="%.6g"))
-    write_text(stem.with_suffix(".json"), json.dumps(figure.provenance, indent=1) + "\n")
-    return [stem.with_suffix(".csv"), stem.with_suffix(".json"), *plots.save(figure.drawing, stem)]
+    slug = re.sub(r"[^A-Za-z0-9.-]+", "-", dataset).strip("-")
+    stem = Path(output) / (f"{name}-{slug}" if spec.needs_data else name)
+    table, facts = Path(f"{stem}.csv"), Path(f"{stem}.json")
+    write_text(table, figure.frame.to_csv(index=False, float_format="%.6g"))
+    write_text(facts, json.dumps(figure.provenance, indent=1) + "\n")
+    return [table, facts, *plots.save(figure.drawing, stem)]
 
 
 # Figure 1: memorisation, and what stops it.
@@ -191,9 +194,10 @@ def small_print(result: Result, seeds: Sequence[int]) -> str:
     run = result.run
     size = f"n = {run.train_size}" if run.train_size else "all of its training split"
     net, seed = run.member_parts()[1].net.label, ", ".join(map(str, seeds))
+    note = f" · {run.note()}" if run.note() else ""
     return (
         f"{run.dataset}, {size}, {run.noise} noise {run.rate:.0%} · {net} · {run.epochs} epochs, "
-        f"batch {run.batch_size} · seed {seed} · {result.circumstances.device}"
+        f"batch {run.batch_size} · seed {seed} · {result.circumstances.device}{note}"
     )
 
 

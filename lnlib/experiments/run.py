@@ -3,12 +3,14 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import fields
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, TypeAdapter, ValidationError
 
 from lnlib import data, methods, nets, noise
 from lnlib.data.task import Task, make_task
@@ -34,7 +36,7 @@ class Run(BaseModel):
     validation: float | PositiveInt = 0.2
     meta_size: NonNegativeInt = 0
     noise: str = "uniform"
-    rate: float = 0.5
+    rate: float = Field(0.5, ge=0, lt=1)
     noise_options: Options = Field(default_factory=dict)
     method: str = "cross-entropy"
     method_options: Options = Field(default_factory=dict)
@@ -46,35 +48,61 @@ class Run(BaseModel):
     batch_size: PositiveInt = 64
     evaluate_every: PositiveInt = 1
     patience: PositiveInt | None = None
+    drop_last: bool = False
+    meta_batch_size: PositiveInt = 100
     augment: bool = False
     precision: Literal["float32", "bfloat16", "float64"] = "float32"
     seed: NonNegativeInt = 0
 
     @classmethod
-    def parse(cls, fields: Mapping[str, Any]) -> "Run":
+    def parse(cls, values: Mapping[str, Any]) -> "Run":
         """A spec from plain values; raises `UnknownName` for a misspelt field and `InvalidValue` for a bad
         one, one line each.
         """
-        for name in fields:
+        for name in values:
             if name not in cls.model_fields:
                 raise unknown_name("field of a run", name, cls.model_fields)
         try:
-            run = cls(**fields)
+            run = cls(**values)
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-            expected = first["msg"][:1].lower() + first["msg"][1:]
-            raise InvalidValue(
-                f"{where} of a run: {expected}, got {first['input']!r}; see `lnlib train --help`"
-            ) from error
+            raise _one_line("field of a run", error) from error
         run.member_parts()
         return run
 
     @property
     def fingerprint(self) -> str:
-        """A short hash of what the spec says beyond the defaults, stable across sessions and machines."""
-        text = json.dumps(self.model_dump(mode="json", exclude_defaults=True), sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        """A short hash of all that decides the numbers, defaults included; stable across sessions and
+        machines.
+
+        Two ways to write the same method, network or optimiser have one fingerprint. Of a reader's own folder
+        the names, sizes and dates of its files count.
+        """
+        written = {
+            "method",
+            "net",
+            "optimizer",
+            "epochs",
+            "batch_size",
+            "evaluate_every",
+            "patience",
+            "augment",
+        }
+        data_and_noise = self.model_dump(
+            mode="json", exclude=written | {f"{name}_options" for name in written}
+        )
+        parts = [
+            json.dumps(data_and_noise, sort_keys=True),
+            repr(self.member_parts()),
+            self._folder_listing(),
+        ]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+    def _folder_listing(self) -> str:
+        if not self.dataset.startswith(data.FOLDER):
+            return ""
+        root = Path(self.dataset.removeprefix(data.FOLDER)).expanduser()
+        files = sorted(path for path in root.rglob("*") if path.is_file())
+        return repr([(str(path.relative_to(root)), *path.stat()[6:9:2]) for path in files])
 
     @property
     def label(self) -> str:
@@ -82,6 +110,10 @@ class Run(BaseModel):
         options = ", ".join(f"{key}={value}" for key, value in self.method_options.items())
         method = f"{self.method}({options})" if options else self.method
         return f"{method} · {self.dataset} · {self.noise} {self.rate:g} · seed {self.seed}"
+
+    def note(self) -> str:
+        """What the network does to images of this size, in words; empty when nothing."""
+        return self.member_parts()[1].net.note(load(self.dataset).image_shape)
 
     def matrix(self) -> NDArray[Any]:
         """The transition matrix (K, K) of the spec."""
@@ -94,19 +126,19 @@ class Run(BaseModel):
 
     def member_parts(self) -> tuple[methods.Method, Settings]:
         """The method and the settings; raises for unknown names and bad values, without touching data."""
-        if self.optimizer not in OPTIMIZERS:
-            raise unknown_name("optimizer", self.optimizer, OPTIMIZERS)
         settings = Settings(
-            net=_built(nets.by_name, self.net, self.net_options),
-            optimizer=_built(OPTIMIZERS[self.optimizer], None, self.optimizer_options),
+            net=_built("network", nets.NETS, self.net, self.net_options),
+            optimizer=_built("optimizer", OPTIMIZERS, self.optimizer, self.optimizer_options),
             epochs=self.epochs,
             batch_size=self.batch_size,
             evaluate_every=self.evaluate_every,
             patience=self.patience,
+            drop_last=self.drop_last,
+            meta_batch_size=self.meta_batch_size,
             augment=FlipCrop() if self.augment else None,
             precision=self.precision,
         )
-        return methods.by_name(self.method, **self.method_options), settings
+        return _built("method", methods.METHODS, self.method, self.method_options), settings
 
     def member(self) -> Member:
         """The run as a member of a sweep."""
@@ -125,11 +157,27 @@ def load(name: str) -> data.Dataset:
     return data.load(name)
 
 
-def _built(build: Any, name: str | None, options: Options) -> Any:
+def _built(kind: str, known: Mapping[str, type], name: str, options: Options) -> Any:
+    """The dataclass called `name` with its fields read from plain values ("10" and 10 are both 10.0 for a
+    float).
+    """
+    if name not in known:
+        raise unknown_name(kind, name, known)
+    names = [part.name for part in fields(known[name])]
+    for option in options:
+        if option not in names:
+            raise unknown_name(f"option of {name}", option, names or ["none at all"])
     try:
-        return build(name, **options) if name is not None else build(**options)
-    except TypeError as error:
-        what = name or build.__name__
-        raise InvalidValue(
-            f"{what} got options {options} that it does not take ({error}); leave them out"
-        ) from error
+        return TypeAdapter(known[name]).validate_python(options)
+    except ValidationError as error:
+        raise _one_line(f"option of {name}", error) from error
+
+
+def _one_line(what: str, error: ValidationError) -> InvalidValue:
+    first = error.errors()[0]
+    own = first.get("ctx", {}).get("error")
+    if isinstance(own, InvalidValue):
+        return own
+    where = ".".join(str(part) for part in first["loc"])
+    expected = first["msg"][:1].lower() + first["msg"][1:]
+    return InvalidValue(f"{where}, {what}: {expected}, got {first['input']!r}; see `lnlib train --help`")

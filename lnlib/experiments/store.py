@@ -1,4 +1,5 @@
-"""The store: one folder a run, named by its fingerprint, with its spec, its history and its last checkpoint.
+"""The store: one folder a run, named by its fingerprint, with its spec and, when finished, its history; until
+then, its last checkpoint.
 
 A finished run is returned, an interrupted one continued, a new one trained. Files are written whole and
 renamed into place.
@@ -88,6 +89,7 @@ class Store:
             return found
         folder, device = self.folder(run), device or default_device()
         training = run.training(device)
+        write_text(folder / "spec.json", run.model_dump_json(indent=1))
         checkpoint = folder / "checkpoint.pt"
         if checkpoint.exists():
             training.load(checkpoint)
@@ -97,7 +99,6 @@ class Store:
             if on_epoch:
                 on_epoch(epoch)
         circumstances = Circumstances.here(device, training.mode)
-        write_text(folder / "spec.json", run.model_dump_json(indent=1))
         write_text(folder / "circumstances.json", json.dumps(asdict(circumstances), indent=1))
         write_text(folder / "history.csv", training.history.to_frame().to_csv(index=False))
         checkpoint.unlink(missing_ok=True)

@@ -7,7 +7,8 @@ from typing import Any
 import ipywidgets as widgets
 import plotly.graph_objects as go
 
-PANEL_WIDTH = 420  # two panels beside each other fit JupyterLab's column on a small laptop; else they stack
+PANEL_WIDTH = 416  # two panels beside each other fit JupyterLab's column on a small laptop; else they stack
+_SENTENCE = "font-size:16px; line-height:1.4; min-height:2.8em"  # of fixed height, so that nothing jumps
 MOVING = ("x", "y", "text", "textposition", "name", "visible")
 
 
@@ -31,7 +32,7 @@ class Lab:
     @sentence.setter
     def sentence(self, text: str) -> None:
         self._spoken = text
-        self._sentence.value = f'<p role="status" aria-live="polite" style="font-size:17px">{text}</p>'
+        self._sentence.value = f'<p role="status" aria-live="polite" style="{_SENTENCE}">{text}</p>'
 
     def update(self) -> None:
         """Bring panels and sentence up to the controls."""
@@ -73,7 +74,7 @@ class Lab:
 
 def row(*children: widgets.Widget) -> widgets.Box:
     """Children beside each other, below each other where the column is too narrow."""
-    layout = widgets.Layout(display="flex", flex_flow="row wrap", align_items="center")
+    layout = widgets.Layout(display="flex", flex_flow="row wrap", align_items="center", grid_gap="0 12px")
     return widgets.Box(children, layout=layout)
 
 

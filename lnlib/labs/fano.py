@@ -34,7 +34,7 @@ class FanoLab(Lab):
         )
         slider = {"min": 0.0, "step": 0.01, "style": style, "readout_format": ".2f"}
         self.rate = widgets.FloatSlider(
-            description="wrong labels p", layout=widgets.Layout(width="310px"), **slider
+            description="wrong labels p", layout=widgets.Layout(width="300px"), **slider
         )
         self.information = widgets.FloatSlider(
             description="memorised bits per label I/n", layout=widgets.Layout(width="380px"), **slider

@@ -21,7 +21,7 @@ from lnlib import bounds, data, noise, plots
 from lnlib.data.task import make_task
 from lnlib.device import default_device, describe
 from lnlib.errors import LnlibError, unknown_name
-from lnlib.labs.base import Lab, panel, row
+from lnlib.labs.base import Lab, panel, redraw, row
 from lnlib.labs.worker import Progress, Report, Worker
 from lnlib.methods import LIMIT, CrossEntropy, Method
 from lnlib.nets import MLP
@@ -66,8 +66,8 @@ BUDGETS: Mapping[str, Budget] = {"digits": Budget(None, 64)}
 LARGE = Budget(5000, 256)
 """For every data set that BUDGETS does not list."""
 
-PANEL_WIDTH = 420  # both panels stay beside each other on a laptop's screen with the file browser open
-_LEGEND = {"x": -0.14, "entrywidth": 165, "font_size": 12}
+_LEGEND = {"x": 0, "y": -0.22, "yanchor": "top", "font_size": 13}  # a line an entry, so that none is cut off
+_PANEL = {"height": 500, "margin": {"l": 56, "r": 10, "b": 196}, "legend": _LEGEND}
 
 
 @dataclass(frozen=True)
@@ -89,6 +89,15 @@ class Setup:
     def net(self) -> MLP:
         """The network."""
         return MLP(self.width, dropout=self.recipe.dropout)
+
+    @property
+    def label(self) -> str:
+        """Net, hyper-parameters and budget in a line."""
+        method, decay = self.recipe.method, self.recipe.weight_decay
+        penalty = f", β = {method.beta:g}" if isinstance(method, LIMIT) else ""
+        penalty += f", weight decay {decay:g}" if decay else ""
+        batch = self.budget.batch_size
+        return f"{self.net.label}{penalty} · {self.epochs} epochs, batch {batch} · seed {self.seed}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,9 +213,9 @@ class MemorizationLab(Lab):
     """*Train* runs a sweep over noise rates in a worker thread; then the sliders move at once.
 
     Controls are the attributes `dataset`, `method`, `beta`, `width`, `epochs`, `seed`, `rate` and `epoch`;
-    buttons are `train_button`, `stop_button`, `reset_button` and `exact_button`. `train()`, `stop()`, `reset()`
-    and `train_exact()` do what the buttons do; `wait()` waits. Results are kept by settings until *Reset*.
-    Raises `UnknownName` for an unknown data set or method.
+    buttons are `train_button`, `stop_button`, `reset_button` and `exact_button`. `train()`, `stop()`,
+    `reset()` and `train_exact()` do what the buttons do; `wait()` waits. Results are kept by settings until
+    *Reset*. Raises `UnknownName` for an unknown data set or method.
     """
 
     def __init__(
@@ -244,7 +253,7 @@ class MemorizationLab(Lab):
         )
         self.width = widgets.BoundedIntText(value=width, min=4, max=1024, description="width", **_sized(100))
         self.epochs = widgets.BoundedIntText(
-            value=epochs, min=1, max=1000, description="epochs", **_sized(105)
+            value=epochs, min=1, max=1000, description="epochs", **_sized(114)
         )
         self.seed = widgets.BoundedIntText(value=seed, min=0, max=2**31, description="seed", **_sized(90))
         self.train_button = _button("Train", self.train, "play", "Train at ten noise rates", "primary")
@@ -262,23 +271,25 @@ class MemorizationLab(Lab):
             "Train this exact rate", self.train_exact, "crosshairs", "Train at the slider's noise rate alone"
         )
         self.exact_button.layout.width = "175px"
-        self.note, self.failure = widgets.HTML(), widgets.HTML()
+        self.note, self.small_print, self.failure = widgets.HTML(), widgets.HTML(), widgets.HTML()
         self._initial = {control: control.value for control in (*self._settings, self.rate)}
         blank = Frame.untrained(rate, epochs)
-        self.accuracy, self.bits = panel(blank.accuracy, PANEL_WIDTH), panel(blank.bits, PANEL_WIDTH)
+        self.accuracy, self.bits = panel(blank.accuracy), panel(blank.bits)
         for shown in (self.accuracy, self.bits):
-            shown.update_layout(margin={"l": 52, "r": 10}, legend=_LEGEND)
+            shown.layout.legend = {}
+            shown.update_layout(_PANEL)
         self.epochs.observe(self._on_epochs, "value")
         for control in self._settings:
             control.observe(self._on_settings, "value")
         self.watch(*self._settings, self.rate, self.epoch)
         self.lay_out(
-            row(*self._settings),
-            row(self.train_button, self.stop_button, self.reset_button, self.progress, self.status),
-            row(self.rate, self.exact_button, self.epoch),
-            self.failure,
+            _row(*self._settings),
+            _row(self.train_button, self.stop_button, self.reset_button, self.progress, self.status),
+            _row(self.rate, self.exact_button, self.epoch),
             self.note,
-            row(self.accuracy, self.bits),
+            self.failure,
+            _row(self.accuracy, self.bits),
+            self.small_print,
         )
         self._on_settings()
         self.update()
@@ -327,32 +338,27 @@ class MemorizationLab(Lab):
             self.train_button.disabled, self.stop_button.disabled = running, not running
             self.exact_button.disabled = running or not trained or frame.rate == rate
             between = trained and frame.rate != rate
-            nearest = f"{rate:.2f} is not trained yet: you see {frame.rate:.2f}, the nearest trained rate. "
-            self.note.value = _small(f"<b>{nearest}</b>" * between + html.escape(self._small_print(frame)))
+            nearest = f"{rate:.2f} is not trained yet: you see {frame.rate:.2f}, the nearest trained rate."
+            self.note.value = _small(f"<b>{nearest}</b>" * between)
+            self.small_print.value = _small(html.escape(self._small_print(frame)))
             if trained:
                 self.sentence = describe_run(setup.recipe.spoken, frame, self.epoch.value)
+            elif running:
+                self.sentence = "Training in the background. What do you expect to see?"
             else:
-                self.sentence = (
-                    "Nothing is trained with these settings yet. What do you expect? Then press Train."
-                )
+                self.sentence = "Nothing is trained with these settings yet. What do you expect? Press Train."
 
     def _draw(self, frame: Frame) -> None:
         for shown, figure in ((self.accuracy, frame.accuracy), (self.bits, frame.bits)):
-            with shown.batch_update():
-                *curves, cursor = shown.data
-                for old, new in zip(curves, figure.data[:-1], strict=True):
-                    old.x, old.y, old.name = new.x, new.y, new.name
-                cursor.x, cursor.y = [self.epoch.value] * 2, figure.data[-1].y
-                for axis in ("xaxis", "yaxis"):
-                    shown.layout[axis].range = figure.layout[axis].range
+            figure.data[-1].x = [self.epoch.value] * 2
+            redraw(shown, figure)
 
     def _small_print(self, frame: Frame) -> str:
         setup = self.setup
         size = f", n = {frame.num_train}" if frame.num_train else ""
         return (
             f"{setup.dataset}{size} · uniform noise {frame.rate:.2f} "
-            f"(effective error rate {frame.effective_rate:.2f}) · {setup.net.label}, "
-            f"batch {setup.budget.batch_size} · {setup.epochs} epochs · seed {setup.seed} · "
+            f"(effective error rate {frame.effective_rate:.2f}) · {setup.label} · "
             f"{describe(default_device())}"
         )
 
@@ -454,7 +460,14 @@ def _duration(seconds: float) -> str:
 
 
 def _small(text: str) -> str:
-    return f'<div style="font-size:13px;color:#555">{text}</div>'
+    return f'<div style="font-size:13px;line-height:20px;min-height:20px;color:#555">{text}</div>'
+
+
+def _row(*children: widgets.Widget) -> widgets.Box:
+    """A row whose children stand close: six controls fit JupyterLab's column on a small laptop."""
+    close = row(*children)
+    close.layout.grid_gap = "0 2px"
+    return close
 
 
 def _sized(width: int) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from lnlib.data.task import Visible
 from lnlib.errors import InvalidValue
 from lnlib.nets import Net
+from lnlib.optimizers import Optimizer
 
 Nets = Mapping[str, Net]
 AnyMethod = TypeVar("AnyMethod", bound="Method")
@@ -53,6 +54,7 @@ class Batch:
     y: Tensor
     index: Tensor
     epoch: int
+    epochs: int
     step: int
     lr: float
     num_classes: int
@@ -65,11 +67,40 @@ class Batch:
         return one_hot(self.y, self.num_classes).to(self.x.dtype)
 
 
+@dataclass(frozen=True)
+class TrainingData:
+    """What a method may use between batches: all training images (N, C, H, W), normalised and on the device,
+    their given labels (N,), the clean meta set where there is one, and for how many epochs the run trains.
+    """
+
+    images: Callable[[Tensor], Tensor]
+    """rows of the training set (B,) → images (B, C, H, W)"""
+    labels: Tensor
+    num_classes: int
+    epochs: int
+    meta: Examples | None = None
+
+    def outputs(self, net: Net, chunk: int = 2048) -> tuple[Tensor, Tensor]:
+        """Eval-mode logits (N, K) and features (N, F) of all training images, in order, without gradients."""
+        training = net.module.training
+        net.module.eval()
+        rows = torch.arange(len(self.labels), device=self.labels.device)
+        with torch.no_grad():
+            parts = [net(self.images(part)) for part in torch.split(rows, chunk)]
+        net.module.train(training)
+        logits, features = (torch.cat(column) for column in zip(*parts, strict=True))
+        return logits, features
+
+
 class Phase(NamedTuple):
-    """A loss and the networks that its gradient trains, with an optimiser of their own."""
+    """A loss, the networks that its gradient trains, their optimiser (the run's own unless given) and how
+    often: every so many steps.
+    """
 
     loss: Callable[[Nets, Batch], Tensor]
     networks: tuple[str, ...]
+    optimizer: Optimizer | None = None
+    every: int = 1
 
 
 @dataclass(frozen=True)
@@ -78,8 +109,13 @@ class Method:
 
     name: ClassVar[str]
     label: ClassVar[str]
-    warm_start: ClassVar[Mapping[str, tuple[str, str]]] = {}
-    """Network → (method, its network) whose best weights it begins from."""
+    stackable: ClassVar[bool] = True
+    """Whether `torch.func.vmap` can train many runs at once; a recurrent network, say, cannot be stacked."""
+
+    @property
+    def warm_start(self) -> Mapping[str, tuple[str, str]]:
+        """Network → (method, its network) whose best weights it begins from."""
+        return {}
 
     def networks(self, new_net: NewNet, task: Visible) -> dict[str, nn.Module]:
         """The modules by name, "classifier" first; anything with memory is a module with buffers."""
@@ -98,14 +134,20 @@ class Method:
         """The random tensors that one batch needs, by name; they arrive as `batch.noise`."""
         return {}
 
-    def start(self, nets: Nets, data: Visible) -> None:
-        """Estimates made once before training, from the given labels."""
+    def start(self, nets: Nets, data: TrainingData) -> None:
+        """Estimates made once before training, from the given labels; without gradients."""
 
-    def after_step(self, nets: Nets) -> None:
-        """In-place element-wise updates after every step (a moving average of weights, say)."""
+    def after_step(self, nets: Nets, step: int) -> None:
+        """In-place updates after step `step` (a moving average of weights, say); without gradients, one run
+        at a time.
+        """
 
-    def end_epoch(self, nets: Nets, data: Visible, epoch: int) -> None:
-        """What happens once an epoch (a rollback, say)."""
+    def end_epoch(self, nets: Nets, data: TrainingData, epoch: int) -> None:
+        """What happens after an epoch (a rollback, say); without gradients, one run at a time."""
+
+    def report(self, nets: Nets) -> Mapping[str, float]:
+        """Numbers of its own for the epoch's record (a count of skipped steps, say)."""
+        return {}
 
     def predict(self, nets: Nets, x: Tensor) -> Float[Tensor, "batch classes"]:
         """Logits (B, K) of images (B, C, H, W), by default the classifier's."""

@@ -7,13 +7,12 @@ from typing import Protocol, runtime_checkable
 
 from torch import nn
 
-from lnlib.errors import unknown_name
 from lnlib.nets.bound import Net, Skeleton, StackedNet
 from lnlib.nets.cnn import CNN
 from lnlib.nets.layers import Dropout
 from lnlib.nets.mlp import MLP
 
-__all__ = ["CNN", "MLP", "NETS", "Dropout", "Net", "NetSpec", "Skeleton", "StackedNet", "by_name"]
+__all__ = ["CNN", "MLP", "NETS", "Dropout", "Net", "NetSpec", "Skeleton", "StackedNet"]
 
 
 @runtime_checkable
@@ -25,17 +24,13 @@ class NetSpec(Protocol):
         """A short name for figures and tables."""
         ...
 
+    def note(self, image_shape: tuple[int, int, int]) -> str:
+        """What happens to images (C, H, W) before the first layer, in words; empty when nothing does."""
+        ...
+
     def build(self, image_shape: tuple[int, int, int], num_classes: int, role: str = ...) -> nn.Module:
         """A new classifier for images of shape (C, H, W) whose forward gives (logits, features)."""
         ...
 
 
 NETS: Mapping[str, type] = {"mlp": MLP, "cnn": CNN}
-
-
-def by_name(name: str, **options: object) -> NetSpec:
-    """The spec called `name` ("mlp", "cnn") with its options; raises `UnknownName` with the nearest name."""
-    if name not in NETS:
-        raise unknown_name("network", name, NETS)
-    spec: NetSpec = NETS[name](**options)
-    return spec

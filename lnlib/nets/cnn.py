@@ -13,8 +13,7 @@ SIDE = 28
 
 @dataclass(frozen=True)
 class CNN:
-    """LIMIT's CNN. Images of another size than 28x28 are resized to it (bilinear), which `label` and `note`
-    say.
+    """LIMIT's CNN. Images of another size than 28x28 are resized to it (bilinear), which `note` says.
 
     As a "predictor" (LIMIT's auxiliary network) it has one more BatchNorm, on the 128 units of the hidden
     linear layer, as in the reference code; the paper says "same architecture".

@@ -29,5 +29,5 @@ class Dropout(nn.Module):
         """In training mode, zero a share `rate` of the features and rescale the rest: (B, F) to (B, F)."""
         if not self.training or self.rate == 0:
             return x
-        uniform = self.uniform if self.uniform.numel() else torch.rand_like(x)
+        uniform = self.uniform[: len(x)] if self.uniform.numel() else torch.rand_like(x)
         return x * (uniform >= self.rate) / (1 - self.rate)

@@ -39,6 +39,10 @@ class MLP:
         """A short name for figures and tables."""
         return f"MLP {self.depth}×{self.width}" + (f", dropout {self.dropout:g}" if self.dropout else "")
 
+    def note(self, image_shape: tuple[int, int, int]) -> str:
+        """Nothing: an MLP takes images of every size."""
+        return ""
+
     def build(
         self, image_shape: tuple[int, int, int], num_classes: int, role: str = "classifier"
     ) -> "MLPClassifier":

@@ -22,7 +22,8 @@ FAMILY = (0.2, 0.4, 0.6, 0.8)
 
 _FAMILY_LOOK = (("#9AA9B8", "dot"), ("#6F8AA3", "dashdot"), ("#4F6F8C", "dash"), ("#1F3A52", "solid"))
 _POINTS = 200
-_PLOT_HEIGHT, _BOTTOM = 370, 64  # pixels: title and plot, axis labels
+_EM_SPACE = "\u2003"
+_PLOT_HEIGHT, _BOTTOM = 370, 72  # pixels: title and plot, axis labels
 _BAND = "rgba(213, 94, 0, 0.18)"  # NOISY, see-through
 _FORBIDDEN = "rgba(77, 77, 77, 0.10)"  # THEORY, see-through
 
@@ -63,13 +64,13 @@ def fano_crossing(error_rate: float, information: float, num_classes: int) -> go
         hoverinfo="skip",
     )
     figure.add_scatter(
-        x=[0.06] * 3,
+        x=[0.94] * 3,
         y=[level, (level + entropy) / 2, entropy],
         mode="lines+markers+text",
         line=_line(CLEAN, "solid", 1.5),
         marker={"symbol": "line-ew-open", "size": 10, "color": CLEAN},
-        text=["", " I/n" if entropy - level > most / 10 else "", ""],
-        textposition="middle right",
+        text=["", "I/n " if entropy - level > most / 10 else "", ""],
+        textposition="middle left",
         textfont={"color": CLEAN},
         hoverinfo="skip",
         showlegend=False,
@@ -78,13 +79,14 @@ def fano_crossing(error_rate: float, information: float, num_classes: int) -> go
         x=[smallest] * 2, y=[0, level], mode="lines", line=_line(CLEAN, "dot", 1.5), showlegend=False
     )
     side = "right" if smallest < 0.7 else "left"
+    low = level < most / 8  # then the label stands above the line, clear of the curve, which is steep there
     figure.add_scatter(
         x=[smallest],
         y=[level],
         mode="markers+text",
         marker=_POINT,
-        text=[f"<b>r₀ = {smallest:.1%}</b>"],
-        textposition=f"{'bottom' if level > most / 8 else 'top'} {side}",
+        text=[f"{_EM_SPACE * 2 * low}<b>r₀ = {smallest:.1%}</b>"],
+        textposition=f"{'top' if low else 'bottom'} {side}",
         textfont={"color": CLEAN, "size": 15},
         name="r₀",
         showlegend=False,
@@ -289,8 +291,9 @@ def bound_check(bound: pd.DataFrame, measured: pd.DataFrame, title: str) -> go.F
         title,
         "I(w; y|x)/n, bits per label",
         "training error rate",
-        x={"range": [-0.02 * information, information]},
+        x={"range": [-0.02 * information, 1.02 * information]},
         y={"range": [0, 1.1 * float(measured["error_rate"].max())], "tickformat": PERCENT},
+        entry_width=165,
     )
     looks = (_line(THEORY), _line(CLEAN, "dash"))
     for position, (name, part) in enumerate(bound.groupby("bound", sort=False)):
@@ -323,7 +326,7 @@ def side_by_side(left: go.Figure, right: go.Figure) -> go.Figure:
     both.update_layout(template=TEMPLATE, height=_PLOT_HEIGHT + bottom, margin_b=bottom)
     for column, (figure, legend) in enumerate(((left, "legend"), (right, "legend2")), start=1):
         subplot = both.get_subplot(1, column)
-        place = {"x": subplot.xaxis.domain[0], "y": -0.18, "yanchor": "top"}
+        place = {"x": subplot.xaxis.domain[0], "y": -0.18, "yanchor": "top", "font": {"size": 13}}
         both.update_layout({legend: place})
         for trace in figure.data:
             both.add_trace(go.Figure(trace).data[0].update(legend=legend), row=1, col=column)
@@ -336,14 +339,16 @@ def side_by_side(left: go.Figure, right: go.Figure) -> go.Figure:
 _POINT = {"size": 13, "color": CLEAN, "symbol": "circle", "line": {"color": "white", "width": 2}}
 
 
-def _figure(title: str, x_title: str, y_title: str, x: dict[str, Any], y: dict[str, Any]) -> go.Figure:
+def _figure(
+    title: str, x_title: str, y_title: str, x: dict[str, Any], y: dict[str, Any], entry_width: int = 120
+) -> go.Figure:
     """An empty panel with its legend in up to three lines below it, so that nothing is covered."""
     bottom = _BOTTOM + 3 * 22
     figure = go.Figure(layout={"template": TEMPLATE, "title_text": title})
     figure.update_layout(
         height=_PLOT_HEIGHT + bottom,
         margin_b=bottom,
-        legend={"orientation": "h", "x": 0, "y": -0.18, "yanchor": "top", "entrywidth": 165},
+        legend={"orientation": "h", "x": 0, "y": -0.18, "yanchor": "top", "entrywidth": entry_width},
     )
     figure.update_xaxes(title_text=x_title, **x)
     figure.update_yaxes(title_text=y_title, **y)
@@ -351,7 +356,8 @@ def _figure(title: str, x_title: str, y_title: str, x: dict[str, Any], y: dict[s
 
 
 def _epochs(title: str, frame: pd.DataFrame) -> go.Figure:
-    return _figure(title, "epoch", "", x={"range": [0, 1.02 * float(frame["epoch"].max())]}, y={})
+    epochs = [0, 1.02 * float(frame["epoch"].max())]
+    return _figure(title, "epoch", "", x={"range": epochs}, y={}, entry_width=165)
 
 
 def _target(last: float, level: float, name: str) -> go.Scatter:

@@ -61,10 +61,10 @@ TEMPLATE = go.layout.Template(
         "plot_bgcolor": "white",
         "colorway": [CLEAN, NOISY, TEST, "#E69F00", "#56B4E9", "#CC79A7"],
         "height": 430,
-        "margin": {"l": 64, "r": 16, "t": 48, "b": 56},
+        "margin": {"l": 64, "r": 24, "t": 48, "b": 56},
         "title": {"font": {"size": 15}, "x": 0, "xref": "paper", "xanchor": "left"},
         "hovermode": "closest",
-        "legend": {"bgcolor": "rgba(255,255,255,0.8)"},
+        "legend": {"bgcolor": "rgba(255,255,255,0.8)", "font": {"size": 13}},
         **{
             axis: {
                 "showgrid": True,

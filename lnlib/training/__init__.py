@@ -1,10 +1,10 @@
 """Training as a generator: `fit` for one run, `sweep` for many at once."""
 
+from lnlib.optimizers import SGD, Adam
 from lnlib.training.augment import FlipCrop
 from lnlib.training.engine import Member, Settings
 from lnlib.training.fit import Training, fit
 from lnlib.training.history import Epoch, History
-from lnlib.training.optimizers import SGD, Adam
 from lnlib.training.sweep import Sweep, sweep
 
 __all__ = [

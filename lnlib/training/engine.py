@@ -2,6 +2,7 @@
 records.
 """
 
+import copy
 import hashlib
 import time
 from abc import ABC, abstractmethod
@@ -19,13 +20,13 @@ from lnlib.analysis.memorization import memorization_split
 from lnlib.data import Dataset
 from lnlib.data.task import Task
 from lnlib.errors import InvalidValue, LnlibError
-from lnlib.methods.base import Batch, Draw, Examples, Method
-from lnlib.nets import MLP, Dropout, NetSpec
+from lnlib.methods.base import Batch, Draw, Examples, Method, Phase, TrainingData
+from lnlib.nets import MLP, Dropout, Net, NetSpec
+from lnlib.optimizers import Adam, Optimizer
 from lnlib.seeding import stream_seed
 from lnlib.training import checkpoint
 from lnlib.training.augment import FlipCrop
 from lnlib.training.history import Epoch, History, NoiseFacts
-from lnlib.training.optimizers import Adam, Optimizer
 
 Precision = Literal["float32", "bfloat16", "float64"]
 OnStep = Callable[[int, int], None]
@@ -74,11 +75,14 @@ class Settings:
 
 @dataclass(frozen=True)
 class Member:
-    """One run of a sweep: a method with its hyper-parameters, a task and the seed of its own streams."""
+    """One run: a method with its hyper-parameters, a task, the seed of its own streams, and state dicts by
+    network to begin from (what a network has beyond them keeps its fresh values).
+    """
 
     method: Method
     task: Task
     seed: int = 0
+    start: Mapping[str, Mapping[str, Tensor]] | None = None
 
 
 class Resident:
@@ -119,7 +123,7 @@ class Streams:
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Continue where `state` stood."""
         for name, generator in self.generators.items():
-            generator.set_state(state[name])
+            generator.set_state(state[name].cpu())
 
 
 def torch_seed(seed: int, name: str) -> int:
@@ -135,22 +139,41 @@ def sample(draw: Draw, generator: torch.Generator, device: torch.device, dtype: 
     if draw.kind == "uniform":
         return uniform
     centred = uniform - 0.5
-    # The inverse of the Laplace distribution function with scale 1/√2; clamped where rounding would give log
+    # The inverse of the Laplace distribution function with scale 1/√2, clamped where rounding would give log
     # 0.
     return -centred.sign() * torch.log1p(-2 * centred.abs().clamp(max=0.5 - 1e-7)) / 2**0.5
 
 
 def build_networks(member: Member, settings: Settings, device: torch.device) -> dict[str, nn.Module]:
-    """The method's networks, initialised from the run's own streams: one stream a network."""
+    """The method's networks, initialised from the run's own streams and begun from `member.start`."""
 
     def new_net(role: str) -> nn.Module:
-        # PyTorch initialises from its global generator: one builder at a time, and the generator is put back.
-        with _BUILDING, torch.random.fork_rng(devices=[]):
-            torch.manual_seed(torch_seed(member.seed, f"init/{role}"))
-            return settings.net.build(member.task.image_shape, member.task.num_classes, role)
+        torch.manual_seed(torch_seed(member.seed, f"init/{role}"))
+        return settings.net.build(member.task.image_shape, member.task.num_classes, role)
 
-    networks = member.method.networks(new_net, member.task.visible)
+    # PyTorch initialises from its global generator: one builder at a time, and the generator is put back.
+    with _BUILDING, torch.random.fork_rng(devices=[]):
+        torch.manual_seed(torch_seed(member.seed, "init"))
+        networks = member.method.networks(new_net, member.task.visible)
+    for name, state in (member.start or {}).items():
+        _begin_from(networks, name, state)
     return {name: module.to(device, settings.dtype) for name, module in networks.items()}
+
+
+def _begin_from(networks: Mapping[str, nn.Module], name: str, state: Mapping[str, Tensor]) -> None:
+    """Copy what `state` holds, buffers included; what the network has beyond it keeps its fresh values."""
+    if name not in networks:
+        raise InvalidValue(
+            f"start names the network {name!r}, expected one of {', '.join(networks)}; rename it"
+        )
+    own = networks[name].state_dict()
+    unknown = [key for key in state if key not in own or own[key].shape != state[key].shape]
+    if unknown:
+        raise InvalidValue(
+            f"start[{name!r}] has {unknown[0]!r}, which this network does not have in that shape; "
+            "start from a run with the same net and data"
+        )
+    networks[name].load_state_dict({**own, **state})
 
 
 class Engine(ABC):
@@ -162,6 +185,8 @@ class Engine(ABC):
     """
 
     mode: str
+    phases: tuple[Phase, ...]
+    optimizers: list[torch.optim.Optimizer]
 
     def __init__(
         self,
@@ -195,16 +220,22 @@ class Engine(ABC):
         """The members' tensors as one: the tensor itself for one run, stacked for many."""
 
     @abstractmethod
-    def _train_step(self, examples: Mapping[str, Tensor], lr: float) -> Tensor:
-        """Train on one batch of `examples` (see `_batch`); the loss, one number a member."""
+    def _draw_dropout(self, rows: int) -> None:
+        """Give every dropout layer its random numbers for `rows` examples."""
+
+    @abstractmethod
+    def _set_gradients(
+        self, phase: int, examples: Mapping[str, Tensor], noise: Mapping[str, Tensor]
+    ) -> Tensor:
+        """Put the gradients of a phase's loss where its optimiser finds them; the loss, one a member."""
 
     @abstractmethod
     def _logits(self, rows: Tensor, images: Tensor) -> Tensor:
         """Eval-mode logits of every member on `images[rows]`: (members, n, K)."""
 
     @abstractmethod
-    def _end_epoch(self) -> None:
-        """Give the methods their once-an-epoch call."""
+    def member_nets(self, position: int) -> dict[str, Net]:
+        """One member's networks by name; what is done to their tensors in place is done to the member."""
 
     @abstractmethod
     def member_state(self, position: int) -> dict[str, dict[str, Tensor]]:
@@ -253,7 +284,9 @@ class Engine(ABC):
         for position, (history, loss, numbers) in enumerate(
             zip(self.histories, losses, measured, strict=True)
         ):
-            record = Epoch(self.epoch, trained - began, ended - trained, loss, **numbers, facts=history.facts)
+            extra = dict(self.members[position].method.report(self.member_nets(position)))
+            seconds = trained - began, ended - trained
+            record = Epoch(self.epoch, *seconds, loss, **numbers, extra=extra, facts=history.facts)
             if not self._out_of_patience(history):
                 history.append(record)
                 if record.evaluated and history.best is record:
@@ -265,46 +298,115 @@ class Engine(ABC):
     def _out_of_patience(self, history: History) -> bool:
         if self.settings.patience is None or history.best is None:
             return False
-        return history[-1].epoch - history.best.epoch >= self.settings.patience
+        return history.evaluated[-1].epoch - history.best.epoch >= self.settings.patience
 
     def _train_epoch(self, epoch: int) -> list[float]:
         order = self._collect(
             torch.randperm(self.num_train, generator=streams["order"], device=self.device)
             for streams in self.streams
         )
-        lr = self.settings.optimizer.lr_at(epoch)
         batches = torch.split(order, self.settings.batch_size, dim=-1)
         if self.settings.drop_last and batches[-1].shape[-1] < self.settings.batch_size:
             batches = batches[:-1]
-        total = self._collect(torch.zeros((), device=self.device, dtype=torch.float64) for _ in self.members)
+        total = self._zeros()
         for done, index in enumerate(batches, start=1):
-            total += self._step_on(index, lr) * index.shape[-1]
+            total += self._step_on(index) * index.shape[-1]
             self.step += 1
             if self.on_step:
                 self.on_step(done, len(batches))
-        self._end_epoch()
+        self._draw_dropout(0)
+        self._each(lambda method, nets, data: method.end_epoch(nets, data, epoch))
         return [float(value) for value in total.reshape(-1) / sum(index.shape[-1] for index in batches)]
 
-    def trial_step(self) -> None:
-        """Train on one batch without touching epoch or history, waiting for the device: for timing."""
-        index = self._collect(
-            torch.arange(min(self.settings.batch_size, self.num_train), device=self.device)
-            for _ in self.members
-        )
-        lr = self.settings.optimizer.lr_at(1)
-        self._step_on(index, lr)
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
+    def timed_steps(self, count: int) -> float:
+        """The shortest of `count` training steps after a first one, in seconds; the run stays as it was."""
+        kept = copy.deepcopy(self._state()), [streams.state() for streams in self.streams]
+        rows = torch.arange(min(self.settings.batch_size, self.num_train), device=self.device)
+        index = self._collect(rows for _ in self.members)
+        seconds = []
+        for _ in range(1 + count):
+            began = time.perf_counter()
+            self._step_on(index)
+            if self.device.type == "cuda":
+                torch.cuda.synchronize(self.device)
+            seconds.append(time.perf_counter() - began)
+        self._restore(kept[0])
+        for streams, state in zip(self.streams, kept[1], strict=True):
+            streams.restore(state)
+        return min(seconds[1:])
 
-    def _step_on(self, index: Tensor, lr: float) -> Tensor:
+    def _step_on(self, index: Tensor) -> Tensor:
         x = self._augmented(self.images[self.train_rows.gather(-1, index)])
-        examples = {"x": x, "y": self.given.gather(-1, index), "index": index, **self._meta_examples()}
-        return self._train_step(examples, lr)
+        return self.train_step(
+            {"x": x, "y": self.given.gather(-1, index), "index": index, **self._meta_examples()}
+        )
 
-    def _batch(self, examples: Mapping[str, Tensor], lr: float, noise: Mapping[str, Tensor]) -> Batch:
+    def train_step(self, examples: Mapping[str, Tensor]) -> Tensor:
+        """Every phase of the method on one batch of x, y, index (and meta_x, meta_y); the loss, one number a
+        member.
+        """
+        size = examples["index"].shape[-1]
+        noise = self._draw(self.members[0].method.draws(size, self.num_classes))
+        largest = max(size, examples["meta_y"].shape[-1]) if "meta_y" in examples else size
+        self._draw_dropout(largest)
+        total = self._zeros()
+        for position, (phase, optimizer) in enumerate(zip(self.phases, self.optimizers, strict=True)):
+            if self.step % phase.every == 0:
+                for group in optimizer.param_groups:
+                    group["lr"] = (phase.optimizer or self.settings.optimizer).lr_at(self.epoch + 1)
+                with torch.autocast(self.device.type, torch.bfloat16, self.settings.precision == "bfloat16"):
+                    loss = self._set_gradients(position, examples, noise)
+                optimizer.step()
+                total += loss
+        self._each(lambda method, nets, data: method.after_step(nets, self.step), "after_step")
+        return total
+
+    def _batch(self, examples: Mapping[str, Tensor], noise: Mapping[str, Tensor]) -> Batch:
         meta = Examples(examples["meta_x"], examples["meta_y"]) if "meta_x" in examples else None
-        x, y, index = examples["x"], examples["y"], examples["index"]
-        return Batch(x, y, index, self.epoch + 1, self.step, lr, self.num_classes, meta, noise)
+        return Batch(
+            x=examples["x"],
+            y=examples["y"],
+            index=examples["index"],
+            epoch=self.epoch + 1,
+            epochs=self.settings.epochs,
+            step=self.step,
+            lr=self.settings.optimizer.lr_at(self.epoch + 1),
+            num_classes=self.num_classes,
+            meta=meta,
+            noise=noise,
+        )
+
+    def _each(
+        self, call: Callable[[Method, dict[str, Net], TrainingData], None], hook: str = "end_epoch"
+    ) -> None:
+        """Call a hook of every member's method with its networks and data, where the method has that hook."""
+        if getattr(type(self.members[0].method), hook) is getattr(Method, hook):
+            return
+        with torch.no_grad():
+            for position, member in enumerate(self.members):
+                call(member.method, self.member_nets(position), self._data(member.task))
+
+    def _data(self, task: Task) -> TrainingData:
+        train_rows = task.train.index.to(self.device)
+        meta = None
+        if task.meta is not None:
+            meta = Examples(self.images[task.meta.index.to(self.device)], task.meta.labels.to(self.device))
+        labels = task.train.labels.to(self.device)
+        images = self.images
+        return TrainingData(
+            lambda rows: images[train_rows[rows]], labels, self.num_classes, self.settings.epochs, meta
+        )
+
+    def _zeros(self) -> Tensor:
+        return self._collect(torch.zeros((), device=self.device, dtype=torch.float64) for _ in self.members)
+
+    def _build_optimizers(self, parameters: Mapping[str, Mapping[str, Tensor]], stacked: bool) -> None:
+        """One optimiser a phase, over the parameters of the networks that it trains."""
+        self.optimizers = []
+        for phase in self.phases:
+            tensors = [tensor for name in phase.networks for tensor in parameters[name].values()]
+            spec = phase.optimizer or self.settings.optimizer
+            self.optimizers.append(spec.build(*decay_groups(tensors, stacked)))
 
     def _augmented(self, x: Tensor) -> Tensor:
         if self.settings.augment is None:
@@ -370,16 +472,35 @@ class Engine(ABC):
     @property
     def fingerprint(self) -> str:
         """A short hash of what a checkpoint must share with a run: members, settings, labels and mode."""
-        parts = [(member.method, member.task.label_hash, member.seed) for member in self.members]
-        text = repr((parts, self.settings, self.mode))
+        parts = [
+            (
+                member.method,
+                member.task.dataset.name,
+                member.task.image_shape,
+                member.task.label_hash,
+                member.seed,
+            )
+            for member in self.members
+        ]
+        starts = [tensor_hash(member.start) for member in self.members if member.start]
+        text = repr((parts, starts, self.settings, self.mode, self.device.type))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def save(self, path: Path | str) -> None:
-        """Write a checkpoint from which `load` continues as if the run had never stopped; raises
-        `CheckpointError`.
+        """Write a checkpoint from which `load` continues as if the run had never stopped; raises as
+        `whole_file`.
         """
-        state = {
-            "fingerprint": self.fingerprint,
+        checkpoint.write({"fingerprint": self.fingerprint, **self.checkpoint_state()}, Path(path))
+
+    def load(self, path: Path | str) -> None:
+        """Continue from a checkpoint; raises `CheckpointError` where it is missing, damaged or of another
+        spec.
+        """
+        self.restore_checkpoint(checkpoint.read(Path(path), self.fingerprint, self.device))
+
+    def checkpoint_state(self) -> dict[str, Any]:
+        """All that `restore_checkpoint` needs, as tensors and plain values."""
+        return {
             "epoch": self.epoch,
             "step": self.step,
             "streams": [streams.state() for streams in self.streams],
@@ -387,13 +508,9 @@ class Engine(ABC):
             "best": self.best_states,
             "engine": self._state(),
         }
-        checkpoint.write(state, Path(path))
 
-    def load(self, path: Path | str) -> None:
-        """Continue from a checkpoint; raises `CheckpointError` where it is missing, damaged or of another
-        spec.
-        """
-        state = checkpoint.read(Path(path), self.fingerprint)
+    def restore_checkpoint(self, state: Mapping[str, Any]) -> None:
+        """Continue from what `checkpoint_state` gave."""
         self.epoch, self.step = state["epoch"], state["step"]
         for streams, saved in zip(self.streams, state["streams"], strict=True):
             streams.restore(saved)
@@ -423,21 +540,38 @@ def dropout_draws(module: nn.Module, batch_size: int) -> dict[str, Draw]:
     }
 
 
-def check_last_batch(num_train: int, settings: Settings, networks: Iterable[nn.Module]) -> None:
-    """Raise `InvalidValue` where the last batch would hold a single example, which BatchNorm cannot
-    normalise.
+def check_batches(num_train: int, settings: Settings, networks: Iterable[nn.Module]) -> None:
+    """Raise `InvalidValue` where no batch is full, or where a batch would hold one example, which BatchNorm
+    cannot normalise.
     """
-    alone = num_train % settings.batch_size == 1 and not settings.drop_last
+    size = settings.batch_size
+    if settings.drop_last and num_train < size:
+        raise InvalidValue(
+            f"batch_size must be at most the {num_train} training examples with drop_last, got {size}; "
+            "make it smaller"
+        )
+    alone = size == 1 or (num_train % size == 1 and not settings.drop_last)
     if alone and any(isinstance(layer, _BatchNorm) for module in networks for layer in module.modules()):
         raise InvalidValue(
             f"the last batch must hold at least 2 examples under BatchNorm, got 1 ({num_train} examples in "
-            f"batches of {settings.batch_size}); choose another batch_size or drop_last=True"
+            f"batches of {size}); choose another batch_size, drop_last or a net without BatchNorm"
         )
 
 
-def decay_groups(parameters: Mapping[str, Tensor], stacked: bool) -> tuple[list[Tensor], list[Tensor]]:
+def decay_groups(tensors: Iterable[Tensor], stacked: bool) -> tuple[list[Tensor], list[Tensor]]:
     """Weights with and without weight decay: matrices and kernels, and the rest (biases, BatchNorm)."""
     matrix = 3 if stacked else 2
-    decayed = [tensor for tensor in parameters.values() if tensor.ndim >= matrix]
-    plain = [tensor for tensor in parameters.values() if tensor.ndim < matrix]
+    decayed: list[Tensor] = []
+    plain: list[Tensor] = []
+    for tensor in tensors:
+        (decayed if tensor.ndim >= matrix else plain).append(tensor)
     return decayed, plain
+
+
+def tensor_hash(state: Mapping[str, Mapping[str, Tensor]]) -> str:
+    """A short hash of state dicts by network."""
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        for key, value in sorted(state[name].items()):
+            digest.update(f"{name}.{key}".encode() + value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]

@@ -11,7 +11,7 @@ from lnlib.data.task import Task
 from lnlib.device import default_device
 from lnlib.errors import InvalidValue
 from lnlib.methods.base import Method
-from lnlib.nets import CNN, Net
+from lnlib.nets import Net
 from lnlib.training.engine import (
     EVALUATION_ROWS,
     Engine,
@@ -20,13 +20,10 @@ from lnlib.training.engine import (
     Resident,
     Settings,
     build_networks,
-    check_last_batch,
-    decay_groups,
+    check_batches,
     dropout_draws,
 )
 from lnlib.training.history import Epoch, History
-
-State = Mapping[str, Tensor]
 
 
 def fit(
@@ -35,7 +32,7 @@ def fit(
     *,
     seed: int = 0,
     device: torch.device | None = None,
-    start: Mapping[str, State] | None = None,
+    start: Mapping[str, Mapping[str, Tensor]] | None = None,
     on_step: OnStep | None = None,
     **settings: Any,
 ) -> "Training":
@@ -46,9 +43,8 @@ def fit(
     network has beyond them keeps its fresh values. Raises `InvalidValue` for settings that cannot train this
     task.
     """
-    return Training(
-        Member(method, task, seed), Settings(**settings), device or default_device(), start, None, on_step
-    )
+    member = Member(method, task, seed, start)
+    return Training(member, Settings(**settings), device or default_device(), None, on_step)
 
 
 class Training(Engine):
@@ -61,26 +57,20 @@ class Training(Engine):
         member: Member,
         settings: Settings,
         device: torch.device,
-        start: Mapping[str, State] | None = None,
         resident: Resident | None = None,
         on_step: OnStep | None = None,
     ) -> None:
         super().__init__([member], settings, device, resident, on_step)
         self.member, self.method = member, member.method
         self.networks = build_networks(member, settings, device)
-        check_last_batch(self.num_train, settings, self.networks.values())
-        if isinstance(settings.net, CNN):
-            for module in self.networks.values():
+        check_batches(self.num_train, settings, self.networks.values())
+        for module in self.networks.values():
+            if any(isinstance(layer, nn.Conv2d) for layer in module.modules()):
                 module.to(memory_format=torch.channels_last)
-        for name, state in (start or {}).items():
-            _begin_from(self.networks, name, state)
         self.nets = {name: Net(module) for name, module in self.networks.items()}
-        self.method.start(self.nets, member.task.visible)
+        self._each(lambda method, nets, data: method.start(nets, data), "start")
         self.phases = self.method.phases
-        self.optimizers = [
-            settings.optimizer.build(*decay_groups(self._phase_parameters(phase.networks), stacked=False))
-            for phase in self.phases
-        ]
+        self._build_optimizers({name: net.parameters for name, net in self.nets.items()}, stacked=False)
 
     @property
     def history(self) -> History:
@@ -107,6 +97,10 @@ class Training(Engine):
         for name, module in self.networks.items():
             module.load_state_dict(best[name])
 
+    def member_nets(self, position: int = 0) -> dict[str, Net]:
+        """The networks by name."""
+        return self.nets
+
     def member_state(self, position: int = 0) -> dict[str, dict[str, Tensor]]:
         """A copy of the weights and buffers by network."""
         return {
@@ -114,38 +108,25 @@ class Training(Engine):
             for name, module in self.networks.items()
         }
 
-    def _phase_parameters(self, networks: tuple[str, ...]) -> dict[str, Tensor]:
-        return {
-            f"{name}.{key}": value
-            for name in networks
-            for key, value in self.networks[name].named_parameters()
-        }
-
     def _collect(self, tensors: Iterable[Tensor]) -> Tensor:
         (tensor,) = tensors
         return tensor
 
-    def _train_step(self, examples: Mapping[str, Tensor], lr: float) -> Tensor:
+    def _draw_dropout(self, rows: int) -> None:
         for module in self.networks.values():
             module.train()
-        size = len(examples["x"])
-        noise = self._draw(self.method.draws(size, self.num_classes))
-        for module in self.networks.values():
-            for name, uniform in self._draw(dropout_draws(module, size)).items():
+            for name, uniform in self._draw(dropout_draws(module, rows)).items():
                 module.get_submodule(name.removesuffix(".uniform")).uniform = uniform
-        batch = self._batch(examples, lr, noise)
-        total = torch.zeros((), device=self.device, dtype=torch.float64)
-        for phase, optimizer in zip(self.phases, self.optimizers, strict=True):
-            for group in optimizer.param_groups:
-                group["lr"] = lr
-            optimizer.zero_grad(set_to_none=True)
-            with torch.autocast(self.device.type, torch.bfloat16, self.settings.precision == "bfloat16"):
-                loss = phase.loss(self.nets, batch)
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            total += loss.detach()
-        self.method.after_step(self.nets)
-        return total
+
+    def _set_gradients(
+        self, phase: int, examples: Mapping[str, Tensor], noise: Mapping[str, Tensor]
+    ) -> Tensor:
+        self.optimizers[phase].zero_grad(set_to_none=True)
+        loss = self.phases[phase].loss(self.nets, self._batch(examples, noise))
+        names = self.phases[phase].networks
+        trained = [value for name in names for value in self.networks[name].parameters()]
+        loss.backward(inputs=trained)  # type: ignore[no-untyped-call]
+        return loss.detach()
 
     @torch.no_grad()
     def _logits(self, rows: Tensor, images: Tensor) -> Tensor:
@@ -156,9 +137,6 @@ class Training(Engine):
                 self.method.predict(self.nets, images[part]) for part in torch.split(rows, EVALUATION_ROWS)
             ]
         return torch.cat(parts)[None].to(self.settings.dtype)
-
-    def _end_epoch(self) -> None:
-        self.method.end_epoch(self.nets, self.member.task.visible, self.epoch + 1)
 
     def _state(self) -> dict[str, Any]:
         return {
@@ -171,19 +149,3 @@ class Training(Engine):
             module.load_state_dict(state["networks"][name])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(copy.deepcopy(saved))
-
-
-def _begin_from(networks: Mapping[str, nn.Module], name: str, state: State) -> None:
-    """Copy what `state` and the network share, buffers included; shapes must agree."""
-    if name not in networks:
-        raise InvalidValue(
-            f"start names the network {name!r}, expected one of {', '.join(networks)}; rename it"
-        )
-    own = networks[name].state_dict()
-    unknown = [key for key in state if key not in own or own[key].shape != state[key].shape]
-    if unknown:
-        raise InvalidValue(
-            f"start[{name!r}] has {unknown[0]!r}, which this network does not have in that shape; "
-            "start from a run with the same net and data"
-        )
-    networks[name].load_state_dict({**own, **state})

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -54,6 +55,8 @@ class Epoch:
     validation_clean_accuracy: float | None = None
     test_accuracy: float | None = None
     test_loss: float | None = None
+    extra: Mapping[str, float] = field(default_factory=dict)
+    """numbers that the method reports of itself"""
     facts: NoiseFacts | None = field(default=None, repr=False, compare=False)
 
     @property
@@ -68,12 +71,12 @@ class Epoch:
             return MemorizedBits(*(np.array(np.nan),) * 3)
         return self.facts.memorized_bits(self.train_accuracy)
 
-    def numbers(self) -> dict[str, float | int | None]:
-        """The record as plain numbers, for checkpoints and JSON."""
-        return {name: getattr(self, name) for name in COLUMNS}
+    def numbers(self) -> dict[str, Any]:
+        """The record as plain values, for checkpoints and JSON."""
+        return {name: getattr(self, name) for name in COLUMNS} | {"extra": dict(self.extra)}
 
 
-COLUMNS = tuple(part.name for part in fields(Epoch) if part.name != "facts")
+COLUMNS = tuple(part.name for part in fields(Epoch) if part.name not in ("extra", "facts"))
 
 
 class History:
@@ -117,7 +120,8 @@ class History:
         """One row an epoch, the columns of `Epoch` and `memorized_bits` with `_low` and `_high`; NaN where
         not evaluated.
         """
-        frame = pd.DataFrame([epoch.numbers() for epoch in self._epochs], columns=list(COLUMNS))
+        rows = [{name: getattr(epoch, name) for name in COLUMNS} for epoch in self._epochs]
+        frame = pd.DataFrame(rows, columns=list(COLUMNS))
         frame = frame.astype({name: float for name in COLUMNS if name != "epoch"})
         bits = np.full((3, len(frame)), np.nan)
         known = frame["train_accuracy"].notna().to_numpy()
@@ -127,4 +131,5 @@ class History:
             ("memorized_bits", "memorized_bits_low", "memorized_bits_high"), bits, strict=True
         ):
             frame[name] = values
-        return frame
+        own = pd.DataFrame([dict(epoch.extra) for epoch in self._epochs], index=frame.index)
+        return pd.concat([frame, own], axis=1)

@@ -3,9 +3,9 @@
 """
 
 import copy
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -14,8 +14,8 @@ from torch.func import grad_and_value, stack_module_state, vmap
 
 from lnlib.device import default_device
 from lnlib.errors import InvalidValue
-from lnlib.methods.base import Method
 from lnlib.nets import Net, Skeleton, StackedNet
+from lnlib.training import checkpoint
 from lnlib.training.engine import (
     EVALUATION_ROWS,
     Engine,
@@ -24,8 +24,7 @@ from lnlib.training.engine import (
     Resident,
     Settings,
     build_networks,
-    check_last_batch,
-    decay_groups,
+    check_batches,
     dropout_draws,
 )
 from lnlib.training.fit import Training
@@ -71,19 +70,24 @@ class Sweep:
             )
         if mode not in ("auto", "stacked", "solo"):
             raise InvalidValue(f"mode must be 'auto', 'stacked' or 'solo', got {mode!r}; try 'auto'")
-        self.members, self.settings = list(members), settings
+        self.members, self.settings, self.device = list(members), settings, device
         resident = Resident(device, settings.dtype)
         self._groups: list[tuple[list[int], Engine]] = []
         for positions in _groups(self.members):
             group = [self.members[position] for position in positions]
-            chosen = _faster(group, settings, device, resident) if mode == "auto" else mode
-            if chosen == "stacked":
-                self._groups.append((positions, Stack(group, settings, device, resident, on_step)))
+            solo = mode == "solo" or not group[0].method.stackable or (mode == "auto" and len(group) == 1)
+            stack = None if solo else Stack(group, settings, device, resident, on_step)
+            first = (
+                None
+                if mode == "stacked" and not solo
+                else Training(group[0], settings, device, resident, on_step)
+            )
+            if stack and (first is None or _is_faster(stack, first)):
+                self._groups.append((positions, stack))
             else:
-                self._groups.extend(
-                    ([position], Training(self.members[position], settings, device, None, resident, on_step))
-                    for position in positions
-                )
+                rest = [Training(member, settings, device, resident, on_step) for member in group[1:]]
+                runs = [first, *rest] if first else rest
+                self._groups.extend(([position], run) for position, run in zip(positions, runs, strict=True))
 
     @property
     def modes(self) -> list[str]:
@@ -120,9 +124,38 @@ class Sweep:
 
     def best_state(self, position: int) -> dict[str, dict[str, Tensor]] | None:
         """The weights of a member at its best noisy-validation accuracy, by network."""
+        engine, place = self._find(position)
+        return engine.best_states[place]
+
+    def member_state(self, position: int) -> dict[str, dict[str, Tensor]]:
+        """The present weights of a member, by network."""
+        engine, place = self._find(position)
+        return engine.member_state(place)
+
+    def save(self, path: Path | str) -> None:
+        """Write a checkpoint from which `load` continues as if the sweep had never stopped; raises as
+        `whole_file`.
+        """
+        states = [engine.checkpoint_state() for _, engine in self._groups]
+        checkpoint.write({"fingerprint": self.fingerprint, "engines": states}, Path(path))
+
+    def load(self, path: Path | str) -> None:
+        """Continue from a checkpoint of the same members and modes; raises `CheckpointError`."""
+        state = checkpoint.read(Path(path), self.fingerprint, self.device)
+        for (_, engine), saved in zip(self._groups, state["engines"], strict=True):
+            engine.restore_checkpoint(saved)
+
+    @property
+    def fingerprint(self) -> str:
+        """A short hash of what a checkpoint must share with a sweep: its members' runs and how they are
+        stacked.
+        """
+        return "-".join(engine.fingerprint for _, engine in self._groups)
+
+    def _find(self, position: int) -> tuple[Engine, int]:
         for positions, engine in self._groups:
             if position in positions:
-                return engine.best_states[positions.index(position)]
+                return engine, positions.index(position)
         raise InvalidValue(
             f"position must lie in 0..{len(self.members) - 1}, got {position}; see Sweep.members"
         )
@@ -143,9 +176,7 @@ class Stack(Engine):
     ) -> None:
         super().__init__(members, settings, device, resident, on_step)
         networks = [build_networks(member, settings, device) for member in self.members]
-        check_last_batch(self.num_train, settings, networks[0].values())
-        for member, own in zip(self.members, networks, strict=True):
-            member.method.start({name: Net(module) for name, module in own.items()}, member.task.visible)
+        check_batches(self.num_train, settings, networks[0].values())
         self.method = members[0].method
         self.templates = {name: copy.deepcopy(module).to("meta") for name, module in networks[0].items()}
         self.skeletons = {name: Skeleton(module) for name, module in self.templates.items()}
@@ -160,15 +191,17 @@ class Stack(Engine):
             key: torch.tensor([values[key] for values in tunable], dtype=settings.dtype, device=device)
             for key in tunable[0]
         }
+        self._each(lambda method, nets, data: method.start(nets, data), "start")
         self.phases = self.method.phases
-        self.optimizers = [
-            settings.optimizer.build(*decay_groups(self._flat(phase.networks), stacked=True))
-            for phase in self.phases
-        ]
+        self._build_optimizers(self.parameters, stacked=True)
 
     def advance(self) -> list[Epoch]:
         """Train one more epoch and return the members' records."""
         return self._advance()
+
+    def member_nets(self, position: int) -> dict[str, Net]:
+        """One member's networks, whose tensors are views of the stack's."""
+        return self._nets(_member(self.parameters, position), _member(self.buffers, position))
 
     def member_state(self, position: int) -> dict[str, dict[str, Tensor]]:
         """A copy of one member's weights and buffers by network, as its modules alone would have them."""
@@ -178,41 +211,32 @@ class Stack(Engine):
             states[name] = {key: everything[key][position].detach().clone() for key in template.state_dict()}
         return states
 
-    def _flat(self, networks: tuple[str, ...]) -> dict[str, Tensor]:
-        return {f"{name}.{key}": value for name in networks for key, value in self.parameters[name].items()}
-
     def _collect(self, tensors: Iterable[Tensor]) -> Tensor:
         return torch.stack(list(tensors))
 
-    def _train_step(self, examples: Mapping[str, Tensor], lr: float) -> Tensor:
-        size = examples["x"].shape[1]
-        noise = self._draw(self.method.draws(size, self.num_classes))
+    def _draw_dropout(self, rows: int) -> None:
         for name, template in self.templates.items():
             template.train()
-            self.buffers[name].update(self._draw(dropout_draws(template, size)))
-        total = torch.zeros(len(self.members), device=self.device, dtype=torch.float64)
-        for position, (phase, optimizer) in enumerate(zip(self.phases, self.optimizers, strict=True)):
-            trained = {name: self.parameters[name] for name in phase.networks}
-            fixed = {name: named for name, named in self.parameters.items() if name not in trained}
-            loss_of_member = partial(self._member_loss, position, lr)
-            with torch.autocast(self.device.type, torch.bfloat16, self.settings.precision == "bfloat16"):
-                gradients, (loss, self.buffers) = vmap(grad_and_value(loss_of_member, has_aux=True))(
-                    trained, fixed, self.buffers, self.values, examples, noise
-                )
-            for name, named in trained.items():
-                for key, parameter in named.items():
-                    parameter.grad = gradients[name][key]
-            for group in optimizer.param_groups:
-                group["lr"] = lr
-            optimizer.step()
-            total += loss.detach()
-        self.method.after_step(self._nets(self.parameters, self.buffers))
-        return total
+            self.buffers[name].update(self._draw(dropout_draws(template, rows)))
+
+    def _set_gradients(
+        self, phase: int, examples: Mapping[str, Tensor], noise: Mapping[str, Tensor]
+    ) -> Tensor:
+        names = self.phases[phase].networks
+        trained = {name: self.parameters[name] for name in names}
+        fixed = {name: named for name, named in self.parameters.items() if name not in names}
+        loss: Tensor
+        gradients, (loss, self.buffers) = vmap(
+            grad_and_value(partial(self._member_loss, phase), has_aux=True)
+        )(trained, fixed, self.buffers, self.values, dict(examples), dict(noise))
+        for name, named in trained.items():
+            for key, parameter in named.items():
+                parameter.grad = gradients[name][key]
+        return loss.detach()
 
     def _member_loss(
         self,
         phase: int,
-        lr: float,
         trained: Stacked,
         fixed: Stacked,
         buffers: Stacked,
@@ -228,8 +252,8 @@ class Stack(Engine):
             name: {key: buffer.clone() for key, buffer in named.items()} for name, named in buffers.items()
         }
         nets = self._nets({**trained, **fixed}, own)
-        batch = self._batch(examples, lr, noise)
-        return self.method.with_values(values).phases[phase].loss(nets, batch), own
+        method = self.method.with_values(values)
+        return method.phases[phase].loss(nets, self._batch(examples, noise)), own
 
     def _nets(self, parameters: Stacked, buffers: Stacked) -> dict[str, Net]:
         return {
@@ -253,23 +277,6 @@ class Stack(Engine):
                 logits.append(vmap(member_logits)(self.parameters, self.buffers, self.values, images[part]))
         return torch.cat(logits, dim=1).to(self.settings.dtype)
 
-    def _end_epoch(self) -> None:
-        if type(self.method).end_epoch is Method.end_epoch:
-            return
-        for position, member in enumerate(self.members):
-            state = self.member_state(position)
-            nets = {}
-            for name, template in self.templates.items():
-                module = copy.deepcopy(template).to_empty(device=self.device)
-                module.load_state_dict(state[name])
-                nets[name] = Net(module)
-            member.method.end_epoch(nets, member.task.visible, self.epoch + 1)
-            with torch.no_grad():
-                for name, net in nets.items():
-                    everything = {**self.parameters[name], **self.buffers[name]}
-                    for key, value in net.module.state_dict().items():
-                        everything[key][position].copy_(value)
-
     def _state(self) -> dict[str, Any]:
         return {
             "parameters": {
@@ -285,12 +292,18 @@ class Stack(Engine):
         for name, named in self.parameters.items():
             for key, parameter in named.items():
                 parameter.copy_(state["parameters"][name][key])
-        self.buffers = {
-            name: {key: value.to(self.device) for key, value in named.items()}
-            for name, named in state["buffers"].items()
-        }
+        self.buffers = copy.deepcopy(state["buffers"])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(copy.deepcopy(saved))
+
+
+def _member(stacked: Stacked, position: int) -> Stacked:
+    return {name: {key: value[position] for key, value in named.items()} for name, named in stacked.items()}
+
+
+def _is_faster(stack: Stack, first: Training) -> bool:
+    """Whether a stacked step takes less time, by the clock, than a solo step of every member."""
+    return stack.timed_steps(TIMED_STEPS) < first.timed_steps(TIMED_STEPS) * len(stack.members)
 
 
 def _groups(members: Sequence[Member]) -> list[list[int]]:
@@ -301,27 +314,7 @@ def _groups(members: Sequence[Member]) -> list[list[int]]:
         structure = method.with_values(dict.fromkeys(method.tunable, 0.0))
         meta = len(task.meta) if task.meta else 0
         sizes = len(task.train), len(task.validation), meta
-        key = type(method), repr(structure), id(task.dataset), sizes
+        alone = None if method.stackable else position
+        key = type(method), repr(structure), id(task.dataset), sizes, alone
         groups.setdefault(key, []).append(position)
     return list(groups.values())
-
-
-def _faster(
-    members: Sequence[Member], settings: Settings, device: torch.device, resident: Resident
-) -> Literal["stacked", "solo"]:
-    """Which is faster, by the clock: one stacked step, or a solo step a member."""
-    if len(members) == 1:
-        return "solo"
-    stacked = _step_seconds(Stack(members, settings, device, resident))
-    solo = _step_seconds(Training(members[0], settings, device, None, resident)) * len(members)
-    return "stacked" if stacked < solo else "solo"
-
-
-def _step_seconds(engine: Engine) -> float:
-    """The shortest of a few training steps after a first one, in seconds."""
-    seconds = []
-    for _ in range(1 + TIMED_STEPS):
-        began = time.perf_counter()
-        engine.trial_step()
-        seconds.append(time.perf_counter() - began)
-    return min(seconds[1:])

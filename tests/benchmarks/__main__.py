@@ -114,10 +114,10 @@ def floor(engine: Engine) -> float:
     steps = -(-engine.num_train // engine.settings.batch_size)
     index = torch.arange(engine.settings.batch_size, device=engine.device)
     examples = {"x": engine.images[index].clone(), "y": engine.given[index].clone(), "index": index}
-    engine._train_step(examples, 1e-3)
+    engine.train_step(examples)
     began = time.perf_counter()
     for _ in range(steps):
-        engine._train_step(examples, 1e-3)
+        engine.train_step(examples)
     if engine.device.type == "cuda":
         torch.cuda.synchronize(engine.device)
     return time.perf_counter() - began

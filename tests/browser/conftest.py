@@ -1,4 +1,4 @@
-"""JupyterLab as `make lab` starts it, a real browser, and what a reader does in a notebook; every wait is bounded."""
+"""JupyterLab as `make lab` starts it, a real browser, and what a reader does; every wait is bounded."""
 
 import os
 import re
@@ -20,32 +20,46 @@ ROOT = Path(__file__).resolve().parents[2]
 LNLIB = Path(sysconfig.get_path("scripts")) / "lnlib"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 BROWSER_OPTIONS = (
-    "--no-sandbox --disable-gpu --disable-quic --disable-dev-shm-usage --no-first-run "
-    "--disable-background-networking --disable-component-update --disable-sync"
-).split()
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-dev-shm-usage",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
 ADDRESS = re.compile(r"(http://127\.0\.0\.1:\d+)/\S*?token=(\S+)")
+OWN_FOLDERS = (
+    "JUPYTER_CONFIG_DIR",
+    "JUPYTER_RUNTIME_DIR",
+    "JUPYTERLAB_SETTINGS_DIR",
+    "JUPYTERLAB_WORKSPACES_DIR",
+    "IPYTHONDIR",
+    "LNLIB_RUNS",
+)
 START_SECONDS = 90
 STOP_SECONDS = 20
 STEP_SECONDS = 20
 RUN_SECONDS = 240
 
 # What plotly has drawn in the labs now in view, one list of traces a panel, typed arrays unpacked.
-DRAWN = """() => [...document.querySelectorAll('.jupyter-widgets .js-plotly-plot')].filter(plot => plot._fullData)
-    .map(plot => plot._fullData.map(trace => ({
+DRAWN = """() => [...document.querySelectorAll('.jupyter-widgets .js-plotly-plot')]
+    .filter(plot => plot._fullData).map(plot => plot._fullData.map(trace => ({
         name: trace.name, visible: trace.visible, x: Array.from(trace.x ?? []), y: Array.from(trace.y ?? []),
         text: Array.isArray(trace.text) ? trace.text : [trace.text],
     })))"""
 
 # The share of the cells asked for that has run, in percent; null before any was.
 PROGRESS = """() => {
-    const indicator = document.querySelector('.jp-NotebookPanel:not(.lm-mod-hidden) .jp-Notebook-ExecutionIndicator');
-    return indicator?.querySelector('[role=progressbar]')?.ariaValueNow;
+    const panel = document.querySelector('.jp-NotebookPanel:not(.lm-mod-hidden)');
+    return panel?.querySelector('.jp-Notebook-ExecutionIndicator [role=progressbar]')?.ariaValueNow;
 }"""
 
 
 @dataclass(frozen=True)
 class Server:
-    """A running JupyterLab: its address without a path, its token, and the folder whose notebooks it shows."""
+    """A running JupyterLab: its address without a path, its token, and the folder that it shows."""
 
     url: str
     token: str
@@ -57,18 +71,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """`lnlib lab --no-browser`, as `make lab` runs it, over a copy of the notebooks."""
     folder = tmp_path_factory.mktemp("course")
     shutil.copytree(ROOT / "notebooks", folder / "notebooks")
-    (folder / "notebooks/00_start_here.ipynb").touch()  # TEMP
     if (ROOT / "figures").is_dir():
         shutil.copytree(ROOT / "figures", folder / "figures")
-    own = {
-        "JUPYTER_CONFIG_DIR",
-        "JUPYTER_RUNTIME_DIR",
-        "JUPYTERLAB_SETTINGS_DIR",
-        "JUPYTERLAB_WORKSPACES_DIR",
-    }
-    own |= {"IPYTHONDIR", "LNLIB_RUNS"}
     home = tmp_path_factory.mktemp("home")
-    environment = os.environ | {name: str(home / name.lower()) for name in own}
+    environment = os.environ | {name: str(home / name.lower()) for name in OWN_FOLDERS}
     log_path = home / "log"
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -104,9 +110,7 @@ def _stop(process: "subprocess.Popen[bytes]") -> None:
     try:
         process.wait(STOP_SECONDS)
     except subprocess.TimeoutExpired:
-        os.killpg(
-            process.pid, signal.SIGKILL
-        )  # the server and its kernels, started in a session of their own
+        os.killpg(process.pid, signal.SIGKILL)  # its group: the server and what it started
         process.wait(STOP_SECONDS)
 
 
@@ -160,7 +164,7 @@ class Notebook:
         idle.wait_for(timeout=1000 * seconds)
 
     def reveal(self, found: Locator) -> Locator | None:
-        """Scroll from the top until the notebook, which holds only cells in view, holds what is looked for."""
+        """Scroll from the top until what is looked for is there; the page only holds the cells in view."""
         panel = self.page.locator(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-WindowedPanel-outer")
         for top in range(0, panel.evaluate("panel => panel.scrollHeight"), 400):
             panel.evaluate("(panel, top) => panel.scrollTop = top", top)
@@ -211,7 +215,6 @@ class Notebook:
 @pytest.fixture
 def open_notebook(server: Server, page: Page) -> Iterator[Callable[[str], Notebook]]:
     """Open a notebook of the course, as in open_notebook("01_fano_bound.ipynb"), and wait for its kernel."""
-
     headers = {"Authorization": f"token {server.token}"}
     kernels = f"{server.url}/api/kernels"
 

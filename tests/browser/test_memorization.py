@@ -1,17 +1,17 @@
-"""Lesson 02 in a real browser: the noise-rate slider draws the sweep's own numbers, and *Stop* stops."""
+"""Lesson 02 in JupyterLab: the noise slider draws the sweep's own numbers, and *Stop* stops."""
 
 import json
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
-from playwright.sync_api import Locator, Page
 
 from tests.browser.conftest import Notebook
 
 pytestmark = pytest.mark.browser
 
-COLUMNS = {
+LINES = {
     "all given labels": "train_accuracy",
     "clean part": "clean_accuracy",
     "corrupted part, fitted": "corrupted_fit",
@@ -19,29 +19,89 @@ COLUMNS = {
     "test": "test_accuracy",
     "memorised bits": "memorized_bits",
 }
-# The sweep's histories by noise rate, not what the lab says that it draws; NaN is no JSON.
-HISTORIES = """
-import json
-frames = lab._results[lab.setup].values()
-columns = ["train_accuracy", "clean_accuracy", "corrupted_fit", "corrupted_recovered", "test_accuracy", "memorized_bits"]
-print("HISTORIES" + json.dumps({f"{f.rate:.2f}": {c: f.history[c].dropna().tolist() for c in columns} for f in frames}))
-"""
+HISTORIES = f"""import json
+lines = {list(LINES.values())}
+found = {{f"{{rate:.2f}}": one[lines].dropna(axis=1) for rate, one in lab.histories.items()}}
+print("NUMBERS" + json.dumps({{rate: one.to_dict("list") for rate, one in found.items()}}))"""
+STATUS = '.widget-html [role="status"]:not([aria-live])'
 
 
-def run_cell(notebook: Notebook, source: str, marker: str) -> str:
-    """Run code in a new last cell, as a reader would; the first line of its output that begins with the marker."""
+def run_code(notebook: Notebook, code: str, marker: str, seconds: float = 30) -> str:
+    """Run code in a new cell above the one that is active; the output behind the marker."""
     page = notebook.page
-    page.locator(".jp-Notebook").first.press("Escape")
-    page.get_by_role("menuitem", name="Insert", exact=False)
-    last = page.locator(".jp-Notebook-cell").last
-    last.click()
-    page.keyboard.press("Escape")
-    page.keyboard.press("b")
-    editor = page.locator(".jp-Notebook-cell.jp-mod-active .cm-content")
+    panel = page.locator(".jp-NotebookPanel:not(.lm-mod-hidden)")
+    panel.locator(".jp-Notebook").press("Escape")
+    page.keyboard.press("a")
+    editor = panel.locator(".jp-Notebook-cell.jp-mod-active .cm-content")
     editor.click()
-    page.keyboard.insert_text(source)
+    page.keyboard.insert_text(code)
     page.keyboard.press("Control+Enter")
-    output = page.locator(".jp-Notebook-cell.jp-mod-active .jp-OutputArea-output", has_text=marker)
-    output.wait_for(timeout=60_000)
-    text = output.first.inner_text()
-    return text[text.index(marker) + len(marker) :].strip()
+    output = panel.locator(".jp-OutputArea-output pre", has_text=marker).first
+    output.wait_for(timeout=1000 * seconds)
+    text = output.inner_text()
+    return text[text.index(marker) + len(marker) :]
+
+
+def lab_lines(notebook: Notebook) -> dict[str, dict[str, Any]]:
+    """The lines of the lab's two panels by name."""
+    panels = [
+        figure
+        for figure in notebook.drawn()
+        if {"all given labels", "memorised bits"} & {line["name"] for line in figure}
+    ]
+    return {line["name"]: line for panel in panels for line in panel}
+
+
+def shows(notebook: Notebook, numbers: dict[str, list[float]]) -> bool:
+    """Whether the lab draws exactly these numbers, on epochs from 1."""
+    lines = lab_lines(notebook)
+    return all(
+        name in lines
+        and lines[name]["x"] == list(range(1, len(numbers[column]) + 1))
+        and np.array_equal(lines[name]["y"], numbers[column])
+        for name, column in LINES.items()
+    )
+
+
+def test_the_noise_slider_draws_the_sweep_and_stop_stops(open_notebook: Callable[[str], Notebook]) -> None:
+    notebook = open_notebook("02_memorization.ipynb")
+    notebook.run_all()
+    page = notebook.page
+    assert notebook.reveal(notebook.slider("noise rate")), "the lab is not in the page"
+    status = page.locator(STATUS).first
+    notebook.until(lambda: "trained" in status.inner_text())
+    numbers = json.loads(run_code(notebook, HISTORIES, "NUMBERS"))
+    assert list(numbers) == [f"{rate / 10:.2f}" for rate in range(10)]
+    notebook.reveal(notebook.slider("noise rate"))
+
+    notebook.until(lambda: shows(notebook, numbers["0.50"]))
+    notebook.type_value("noise rate", 0.8)
+    notebook.until(lambda: shows(notebook, numbers["0.80"]))
+    assert not shows(notebook, numbers["0.50"])
+    assert lab_lines(notebook)["best without memorising: 20%"]["y"] == pytest.approx([0.2, 0.2])
+    ends = numbers["0.80"]
+    (sentence,) = [text for text in notebook.sentences() if "per label memorised" in text]
+    assert sentence.startswith("At noise rate 0.80, ")
+    assert f"fits {ends['corrupted_fit'][-1]:.0%} of the wrong labels" in sentence
+
+    notebook.press("noise rate", "ArrowLeft", times=2)
+    notebook.until(lambda: shows(notebook, numbers["0.70"]))
+    notebook.press("noise rate", "ArrowLeft")
+    notebook.until(lambda: page.get_by_text("0.65 is not trained yet: you see 0.60").count() == 1)
+    notebook.until(lambda: shows(notebook, numbers["0.60"]))
+
+    epochs = page.locator(".widget-text", has=page.locator('label:text("epochs")')).locator("input").first
+    epochs.fill("1000")
+    epochs.press("Enter")
+    notebook.until(lambda: "not trained yet" in status.inner_text())
+    train, stop = notebook.button("Train"), notebook.button("Stop")
+    train.click()
+    notebook.until(lambda: "left" in status.inner_text(), seconds=60)
+    assert train.is_disabled() and stop.is_enabled()
+    assert run_code(notebook, 'print("ANSWER", 6 * 7)', "ANSWER").strip() == "42", "the kernel is busy"
+    notebook.reveal(notebook.slider("noise rate"))
+    stop.click()
+    notebook.until(lambda: "stopped" in status.inner_text())
+    notebook.until(lambda: train.is_enabled() and stop.is_disabled())
+    ended = run_code(notebook, 'print("ENDED", lab.wait(20.0), len(lab.histories))', "ENDED")
+    assert ended.split() == ["True", "0"]

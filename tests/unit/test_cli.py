@@ -70,7 +70,9 @@ def test_the_installed_command_ends_with_the_code() -> None:
         (["train", "--method", "limmit"], "did you mean 'limit'"),
         (["train", "--dataset", "mnits"], "did you mean 'mnist'"),
         (["train", "--noise", "unifrom"], "did you mean 'uniform'"),
-        (["train", "--beta", "1"], "beta"),
+        (["train", "--set", "beta=1"], "beta"),
+        (["train", "--method", "limit", "--set", "beta"], "NAME=VALUE"),
+        (["train", "--method", "limit", "--set", "betta=1"], "did you mean 'beta'"),
         (["train", "--epochs", "0"], "epochs"),
         (["train", "--seed", "-1"], "seed"),
         (["figures", "limit-fig3"], "did you mean 'limit-fig"),
@@ -205,13 +207,7 @@ def test_train_hands_its_options_to_the_run() -> None:
         "0.4",
         "--method",
         "limit",
-        "--beta",
-        "3",
-        "--q",
-        "gaussian",
-        "--sampling",
-        "--sigma",
-        "0.2",
+        *("--set", "beta=3", "--set", "q=gaussian", "--set", "sampling=true", "--set", "sigma=0.2"),
     ]
     more = [
         "--lr",
@@ -237,7 +233,7 @@ def test_train_hands_its_options_to_the_run() -> None:
         "batch_size": 32,
         "seed": 5,
     }
-    assert Run.parse(wanted) == Run.parse(report["run"])
+    assert Run.parse(wanted).fingerprint == report["fingerprint"]
     assert report["last"]["epoch"] == 2
     assert report["best"]["validation_accuracy"] >= report["last"]["validation_accuracy"]
 
@@ -308,7 +304,7 @@ def started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
     notebook.write_text("{}")
     monkeypatch.setattr(cli, "course_folder", lambda: tmp_path)
     monkeypatch.setattr(subprocess, "Popen", Server)
-    monkeypatch.setattr(cli, "_answers", lambda server, port: True)
+    monkeypatch.setattr(cli, "_answers", lambda server, port, token: True)
     monkeypatch.setenv("JUPYTER_TOKEN", "")
     return commands
 

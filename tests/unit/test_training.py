@@ -118,7 +118,7 @@ def test_checkpoints_that_are_missing_damaged_or_of_another_spec_are_refused(mak
         fit(CrossEntropy(), task, **SMALL | {"seed": 1}).load(path)
     with pytest.raises(CheckpointError, match="belongs to another run"):
         fit(CrossEntropy(), make_digits_task(0.6, train_size=100), **SMALL).load(path)
-    for damaged in (whole[: len(whole) // 2], b"", b"not a checkpoint", whole[:-200] + bytes(200)):
+    for damaged in (whole[: len(whole) // 2], b"", b"not a checkpoint", b"." * 30, whole[:-200] + bytes(200)):
         path.write_bytes(damaged)
         with pytest.raises(CheckpointError, match="is damaged"):
             training.load(path)
@@ -265,6 +265,61 @@ def test_a_last_batch_of_one_under_batch_norm_is_refused_and_has_two_ways_out(ma
         fit(CrossEntropy(), task, **SMALL)
     trained(CrossEntropy(), task, epochs=1, drop_last=True)
     trained(CrossEntropy(), task, epochs=1, net=MLP(16, 2, batch_norm=False))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"batch_size": 1}, "at least 2 examples under BatchNorm, got 1"),
+        (
+            {"batch_size": 128, "drop_last": True},
+            "batch_size must be at most the 97 training examples with drop_last, got 128",
+        ),
+    ],
+)
+def test_batches_that_cannot_train_are_refused(make_digits_task, options, message):
+    with pytest.raises(InvalidValue, match=message):
+        fit(CrossEntropy(), make_digits_task(0.5, train_size=97), **SMALL | options)
+
+
+def test_patience_counts_evaluated_epochs(make_digits_task):
+    task = make_digits_task(0.5, train_size=100)
+    training = trained(CrossEntropy(), task, epochs=40, evaluate_every=10, patience=3)
+    assert len(training.history) == min(training.history.best.epoch + 10, 40) > 10
+
+
+def test_a_network_that_a_method_makes_itself_comes_from_the_run_seed(make_digits_task):
+    class Own(CrossEntropy):
+        def networks(self, new_net, task):
+            return {"classifier": new_net("classifier"), "own": torch.nn.Linear(3, 3)}
+
+    task = make_digits_task(0.5, train_size=64)
+    before = torch.random.get_rng_state()
+    one, two, other = (fit(Own(), task, seed=seed, **SMALL) for seed in (1, 1, 2))
+    assert torch.equal(before, torch.random.get_rng_state())
+    assert torch.equal(one.networks["own"].weight, two.networks["own"].weight)
+    assert not torch.equal(one.networks["own"].weight, other.networks["own"].weight)
+
+
+def test_methods_see_normalised_images_and_what_they_report_is_recorded(make_digits_task):
+    seen = {}
+
+    class Looks(CrossEntropy):
+        def start(self, nets, data):
+            seen["logits"], seen["features"] = data.outputs(nets["classifier"])
+            seen["labels"] = data.labels
+            assert not torch.is_grad_enabled()
+
+        def report(self, nets):
+            return {"answer": 42.0}
+
+    task = make_digits_task(0.5, train_size=64)
+    training = fit(Looks(), task, **SMALL)
+    expected = training.predict(task.dataset.normalize(task.train.images))
+    torch.testing.assert_close(seen["logits"], expected)
+    assert seen["features"].shape == (64, 16) and torch.equal(seen["labels"], task.train.labels)
+    training.advance()
+    assert training.history.to_frame()["answer"].tolist() == [42.0]
 
 
 def test_starting_from_the_weights_of_another_run(make_digits_task):

@@ -1,0 +1,230 @@
+"""Figures: what is drawn is what the bounds and the frames say; the theme keeps its promises."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from kaleido.errors import ChromeNotFoundError
+from PIL import Image
+
+from lnlib import bounds, plots
+from lnlib.plots import theme
+
+
+def trace(figure: go.Figure, name: str) -> go.Scatter:
+    (found,) = [trace for trace in figure.data if trace.name == name]
+    return found
+
+
+def history(epochs: int = 6) -> pd.DataFrame:
+    """A made-up run under 50% uniform noise whose second epoch was not evaluated."""
+    epoch = np.arange(1, epochs + 1)
+    error = np.linspace(0.5, 0.1, epochs)
+    entropy = bounds.uniform_label_entropy(0.5, 10)
+    frame = pd.DataFrame(
+        {
+            "epoch": epoch,
+            "train_accuracy": 1 - error,
+            "clean_accuracy": np.linspace(0.9, 1, epochs),
+            "corrupted_fit": np.linspace(0.1, 0.8, epochs),
+            "corrupted_recovered": np.linspace(0.9, 0.2, epochs),
+            "test_accuracy": np.linspace(0.95, 0.6, epochs),
+            "memorized_bits": bounds.memorized_information(error, entropy, 10),
+            "memorized_bits_low": bounds.memorized_information(np.minimum(error + 0.02, 1), entropy, 10),
+            "memorized_bits_high": bounds.memorized_information(error - 0.02, entropy, 10),
+        }
+    )
+    frame.loc[1, frame.columns != "epoch"] = np.nan
+    return frame
+
+
+def test_figure2_has_the_papers_values() -> None:
+    frame = plots.r0_frame([0.2, 0.4, 0.6, 0.8], num_classes=10)
+    figure = plots.figure2(frame)
+    at = [0, 0.5, 1, 1.5, 2]
+    expected = {
+        "p = 20%": [0.2, 0.1112, 0.0383, 0, 0],
+        "p = 40%": [0.4, 0.2791, 0.1778, 0.0926, 0.0239],
+        "p = 60%": [0.6, 0.4368, 0.3093, 0.2033, 0.1139],
+        "p = 80%": [0.8, 0.5576, 0.4051, 0.2833, 0.1813],
+    }
+    assert [line.name for line in figure.data] == list(expected)
+    for line in figure.data:
+        np.testing.assert_allclose(np.interp(at, line.x, line.y), expected[line.name], atol=2e-4)
+    assert len({line.line.dash for line in figure.data}) == 4  # told apart without colour
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(2, 200), st.floats(0, 1), st.floats(0, 1.2))
+def test_the_crossing_lies_on_both_lines(num_classes: int, share: float, part: float) -> None:
+    rate = share * (1 - 1 / num_classes)
+    entropy = float(bounds.uniform_label_entropy(rate, num_classes))
+    information = part * entropy
+    figure = plots.fano_crossing(rate, information, num_classes)
+    (x,), (y,) = trace(figure, "r₀").x, trace(figure, "r₀").y
+    assert y == pytest.approx(max(0, entropy - information), abs=1e-9)
+    assert bounds.uniform_label_entropy(x, num_classes) == pytest.approx(y, abs=1e-6)
+    assert trace(figure, "H(y|x) − I/n").y == pytest.approx([y, y])
+    assert trace(figure, "H(y|x)").y == pytest.approx([entropy, entropy])
+    assert max(trace(figure, "impossible: r < r₀").x) == pytest.approx(x)
+
+
+def test_the_left_side_falls_beyond_its_top() -> None:
+    rising, falling = plots.fano_crossing(0.8, 1, 10).data[:2]
+    assert np.all(np.diff(rising.y) > 0)
+    assert np.all(np.diff(falling.y) < 0)
+    assert rising.x[-1] == falling.x[0] == pytest.approx(0.9)
+    assert falling.y[-1] == pytest.approx(np.log2(9))
+
+
+def test_family_hides_rates_beyond_chance() -> None:
+    figure = plots.fano_family(0.5, 0.25, num_classes=2)
+    assert [line.visible for line in figure.data[:4]] == [True, True, False, False]
+    assert trace(figure, "your p = 50%").y[0] == pytest.approx(0.5)
+
+
+def test_figure1_averages_runs_and_draws_the_line_of_no_memory() -> None:
+    rows = [
+        {"method": method, "epoch": epoch, "train_accuracy": value} | {name: value / 2 for name in VALIDATION}
+        for method, first in (("CE", 0.2), ("LIMIT-L", 0.1))
+        for seed_shift in (0.0, 0.2)
+        for epoch, value in ((1, first + seed_shift), (2, np.nan), (3, first + seed_shift + 0.1))
+    ]
+    figure = plots.figure1(pd.DataFrame(rows), rate=0.8)
+    train, clean, noisy = ([t for t in figure.data if t.xaxis == axis] for axis in ("x", "x2", "x3"))
+    assert [t.name for t in train] == ["CE", "LIMIT-L", "best without memorising: 20%"]
+    np.testing.assert_allclose(train[0].x, [1, 3])  # the epoch that was not evaluated is left out
+    np.testing.assert_allclose(train[0].y, [0.3, 0.4])
+    np.testing.assert_allclose(noisy[1].y, [0.1, 0.15])
+    np.testing.assert_allclose(train[2].y, [0.2, 0.2])
+    assert [t.name for t in clean] == ["CE", "LIMIT-L"]  # on clean labels nothing stops at 1 - p
+    assert sum(t.showlegend is not False for t in figure.data) == 3
+    for name in ("CE", "LIMIT-L"):
+        assert len({t.line.color for t in figure.data if t.name == name}) == 1
+
+
+VALIDATION = ("validation_clean_accuracy", "validation_accuracy")
+
+
+def test_split_draws_each_column_and_its_targets() -> None:
+    frame = history()
+    known = frame.dropna()
+    figure = plots.memorization_split(frame, rate=0.5, entropy=2.585)
+    for name, column in {
+        "all given labels": "train_accuracy",
+        "clean part": "clean_accuracy",
+        "corrupted part, fitted": "corrupted_fit",
+        "corrupted part, recovered": "corrupted_recovered",
+        "test": "test_accuracy",
+        "memorised bits": "memorized_bits",
+    }.items():
+        np.testing.assert_allclose(trace(figure, name).x, known["epoch"])
+        np.testing.assert_allclose(trace(figure, name).y, known[column])
+    np.testing.assert_allclose(trace(figure, "best without memorising: 50%").y, [0.5, 0.5])
+    np.testing.assert_allclose(trace(figure, "H(y|x) = 2.58 bits").y, [2.585, 2.585])
+    band = trace(figure, "what the drawn noise leaves open").y
+    np.testing.assert_allclose(band[: len(known)], known["memorized_bits_high"])
+    np.testing.assert_allclose(band[: len(known) - 1 : -1], known["memorized_bits_low"])
+    assert {t.legend for t in figure.data if t.xaxis == "x2"} == {"legend2"}
+
+
+def test_bound_check_shows_draws_and_their_mean() -> None:
+    bound = plots.r0_frame([0.8], 10).assign(bound="Theorem 2.1")
+    measured = pd.DataFrame({"information": [0, 0, 1, 1], "error_rate": [0.79, 0.81, 0.5, 0.6]})
+    figure = plots.bound_check(bound, measured, "title")
+    np.testing.assert_allclose(trace(figure, "one draw of the noise").y, [0.79, 0.81, 0.5, 0.6])
+    np.testing.assert_allclose(trace(figure, "mean of the draws").y, [0.8, 0.55])
+    np.testing.assert_allclose(trace(figure, "Theorem 2.1").y[0], 0.8)
+
+
+def test_methods_differ_in_more_than_colour() -> None:
+    looks = [(style.dash, style.symbol) for style in theme.METHODS.values()]
+    assert len(set(looks)) == len(looks)
+    assert len({style.color for style in theme.METHODS.values()}) == len(looks)
+
+
+def test_a_method_without_a_style_keeps_the_same_spare_one() -> None:
+    assert plots.style("some new method") == plots.style("some new method")
+    spare = {plots.style(f"method {number}") for number in range(50)}
+    assert len(spare) > 5
+    assert not spare & set(theme.METHODS.values())
+
+
+def test_small_print_takes_a_line_of_its_own() -> None:
+    figure = plots.figure2(plots.r0_frame([0.2], 10))
+    height, bottom = figure.layout.height, figure.layout.margin.b
+    assert plots.small_print(figure, "digits · seed 0") is figure
+    assert figure.layout.height - height == figure.layout.margin.b - bottom > 11
+    assert figure.layout.annotations[-1].text == "digits · seed 0"
+
+
+@pytest.fixture
+def no_browser(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any, **__: Any) -> bytes:
+        raise ChromeNotFoundError
+
+    monkeypatch.setattr(go.Figure, "to_image", fail)
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A browser that draws a red picture."""
+
+    def draw(self: go.Figure, format: str, width: int, scale: float) -> bytes:
+        file = io.BytesIO()
+        Image.new("RGBA", (int(width * scale), 300), "red").save(file, format)
+        return file.getvalue()
+
+    monkeypatch.setattr(go.Figure, "to_image", draw)
+
+
+@pytest.mark.usefixtures("no_browser")
+def test_without_a_browser_the_html_is_written_and_works_offline(tmp_path: Path) -> None:
+    files = plots.save(go.Figure(), tmp_path / "figure-0.5")
+    assert files == [tmp_path / "figure-0.5.html"]
+    html = files[0].read_text(encoding="utf-8")
+    assert "cdn.plot.ly" not in html.split("<body>")[1][:2000]
+    assert len(html) > 1_000_000  # plotly itself is in it
+
+
+@pytest.mark.usefixtures("drawn")
+def test_save_writes_png_and_html(tmp_path: Path) -> None:
+    png, html = plots.save(go.Figure(), tmp_path / "figure")
+    with Image.open(png) as image:
+        assert image.size == (1500, 300)
+        assert image.convert("RGB").getpixel((5, 5)) == (255, 0, 0)
+    assert html.suffix == ".html"
+
+
+@pytest.fixture
+def displayed(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    bundles: list[dict[str, Any]] = []
+    monkeypatch.setattr("IPython.display.display", lambda bundle, raw: bundles.append(bundle))
+    monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
+    return bundles
+
+
+@pytest.mark.usefixtures("drawn")
+def test_show_gives_an_interactive_figure_and_a_picture(
+    displayed: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figure = go.Figure(go.Scatter(x=[1, 2], y=[3, 4], name="line"))
+    plots.show(figure)
+    (bundle,) = displayed
+    assert bundle["application/vnd.plotly.v1+json"]["data"][0]["name"] == "line"
+    assert bundle["image/png"].startswith(b"\x89PNG")
+    monkeypatch.setenv("JPY_SESSION_NAME", "notebook.ipynb")
+    plots.show(figure)
+    assert set(displayed[1]) == {"application/vnd.plotly.v1+json"}
+
+
+@pytest.mark.usefixtures("no_browser")
+def test_show_without_a_browser_still_shows_the_figure(displayed: list[dict[str, Any]]) -> None:
+    plots.show(go.Figure())
+    assert set(displayed[0]) == {"application/vnd.plotly.v1+json"}

@@ -135,6 +135,8 @@ def lab(
         "--ServerApp.answer_yes": "True",
         "--ServerApp.root_dir": str(root),
         "--LabApp.default_url": page,
+        # No calls for news and updates, nor the question whether to make them: the course works offline.
+        "--LabApp.app_settings_dir": str(Path(__file__).parent / "jupyter"),
         "--log-level": "WARN",
     }
     further = arguments or []

@@ -16,7 +16,6 @@ __all__ = [
     "Method",
     "Nets",
     "Phase",
-    "by_name",
 ]
 
 METHODS: Mapping[str, type[Method]] = {method.name: method for method in (CrossEntropy, LIMIT)}

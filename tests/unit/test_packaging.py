@@ -184,7 +184,9 @@ def test_make_names_the_python_that_is_too_old(tmp_path: Path) -> None:
 
 
 def test_every_make_target_of_the_help_is_listed_with_its_sentence() -> None:
-    done = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        ["make", "--no-print-directory", "help"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     targets = [line.split()[1] for line in done.stdout.splitlines()]
     assert targets == ["help", "lab", "test", "notebooks", "bench", "figures", "clean"]
 

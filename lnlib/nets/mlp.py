@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from lnlib.errors import InvalidValue
-from lnlib.nets.layers import Dropout
+from lnlib.nets.layers import BatchNorm1d, Dropout
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class MLPClassifier(nn.Module):
         for _ in range(spec.depth):
             layers.append(nn.Linear(inputs, spec.width))
             if spec.batch_norm:
-                layers.append(nn.BatchNorm1d(spec.width))
+                layers.append(BatchNorm1d(spec.width))
             layers.append(nn.ReLU())
             if spec.dropout:
                 layers.append(Dropout(spec.dropout, spec.width))

@@ -30,7 +30,8 @@ from lnlib.training.history import Epoch, History, NoiseFacts
 
 Precision = Literal["float32", "bfloat16", "float64"]
 OnStep = Callable[[int, int], None]
-EVALUATION_ROWS = 8192
+EVALUATION_PIXELS = 2**20
+"""What one forward pass of an evaluation takes at most, over all members: 1337 images of 28x28."""
 _BUILDING = Lock()
 
 
@@ -284,7 +285,7 @@ class Engine(ABC):
         for position, (history, loss, numbers) in enumerate(
             zip(self.histories, losses, measured, strict=True)
         ):
-            extra = dict(self.members[position].method.report(self.member_nets(position)))
+            extra = self._report(position)
             seconds = trained - began, ended - trained
             record = Epoch(self.epoch, *seconds, loss, **numbers, extra=extra, facts=history.facts)
             if not self._out_of_patience(history):
@@ -294,6 +295,17 @@ class Engine(ABC):
             records.append(record)
         self._inside_epoch = False
         return records
+
+    def _report(self, position: int) -> dict[str, float]:
+        method = self.members[position].method
+        if not _overrides(method, "report"):
+            return {}
+        return dict(method.report(self.member_nets(position)))
+
+    def evaluation_parts(self, rows: Tensor) -> tuple[Tensor, ...]:
+        """The rows (..., n) to evaluate, in parts that bound the memory of a forward pass."""
+        pixels = self.images[0].numel() * len(self.members)
+        return torch.split(rows, max(1, EVALUATION_PIXELS // pixels), dim=-1)
 
     def _out_of_patience(self, history: History) -> bool:
         if self.settings.patience is None or history.best is None:
@@ -380,7 +392,7 @@ class Engine(ABC):
         self, call: Callable[[Method, dict[str, Net], TrainingData], None], hook: str = "end_epoch"
     ) -> None:
         """Call a hook of every member's method with its networks and data, where the method has that hook."""
-        if getattr(type(self.members[0].method), hook) is getattr(Method, hook):
+        if not _overrides(self.members[0].method, hook):
             return
         with torch.no_grad():
             for position, member in enumerate(self.members):
@@ -523,12 +535,17 @@ class Engine(ABC):
         self._inside_epoch = False
 
 
+def _overrides(method: Method, hook: str) -> bool:
+    return getattr(type(method), hook) is not getattr(Method, hook)
+
+
 def _accuracy(logits: Tensor, labels: Tensor) -> Tensor:
     return (logits.argmax(-1) == labels).double().mean(-1)
 
 
 def _mean_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    return -torch.log_softmax(logits.double(), -1).gather(-1, labels[..., None])[..., 0].mean(-1)
+    losses = logits.logsumexp(-1) - logits.gather(-1, labels[..., None])[..., 0]
+    return losses.double().mean(-1)
 
 
 def dropout_draws(module: nn.Module, batch_size: int) -> dict[str, Draw]:

@@ -13,7 +13,6 @@ from lnlib.errors import InvalidValue
 from lnlib.methods.base import Method
 from lnlib.nets import Net
 from lnlib.training.engine import (
-    EVALUATION_ROWS,
     Engine,
     Member,
     OnStep,
@@ -133,9 +132,7 @@ class Training(Engine):
         for module in self.networks.values():
             module.eval()
         with torch.autocast(self.device.type, torch.bfloat16, self.settings.precision == "bfloat16"):
-            parts = [
-                self.method.predict(self.nets, images[part]) for part in torch.split(rows, EVALUATION_ROWS)
-            ]
+            parts = [self.method.predict(self.nets, images[part]) for part in self.evaluation_parts(rows)]
         return torch.cat(parts)[None].to(self.settings.dtype)
 
     def _state(self) -> dict[str, Any]:

@@ -17,7 +17,6 @@ from lnlib.errors import InvalidValue
 from lnlib.nets import Net, Skeleton, StackedNet
 from lnlib.training import checkpoint
 from lnlib.training.engine import (
-    EVALUATION_ROWS,
     Engine,
     Member,
     OnStep,
@@ -272,7 +271,7 @@ class Stack(Engine):
             return self.method.with_values(values).predict(self._nets(parameters, buffers), x)
 
         logits = []
-        for part in torch.split(rows, EVALUATION_ROWS // len(self.members) + 1, dim=-1):
+        for part in self.evaluation_parts(rows):
             with torch.autocast(self.device.type, torch.bfloat16, self.settings.precision == "bfloat16"):
                 logits.append(vmap(member_logits)(self.parameters, self.buffers, self.values, images[part]))
         return torch.cat(logits, dim=1).to(self.settings.dtype)

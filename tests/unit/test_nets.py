@@ -5,6 +5,7 @@ import torch
 
 from lnlib.errors import InvalidValue
 from lnlib.nets import CNN, MLP, Dropout, Net
+from lnlib.nets.layers import BatchNorm1d
 
 
 def count(module: torch.nn.Module) -> int:
@@ -44,6 +45,19 @@ def test_dropout_uses_the_numbers_it_is_given_and_does_nothing_in_eval_mode():
     assert torch.equal(layer.eval()(torch.ones(1, 3)), torch.ones(1, 3))
     free = Dropout(0.25, 1000)(torch.ones(100, 1000))
     assert (free == 0).float().mean().item() == pytest.approx(0.25, abs=0.01)
+
+
+def test_batch_norm_evaluates_as_pytorch_does():
+    own, reference = BatchNorm1d(5), torch.nn.BatchNorm1d(5)
+    with torch.no_grad():
+        own.weight.uniform_(0.5, 2)
+        own.bias.normal_()
+    for _ in range(3):
+        own(torch.randn(20, 5) * 3 + 1)
+    reference.load_state_dict(own.state_dict())
+    x = torch.randn(7, 5)
+    torch.testing.assert_close(own.eval()(x), reference.eval()(x))
+    assert torch.equal(own.train()(x), reference.train()(x))
 
 
 def test_evaluating_at_other_weights_leaves_weights_and_running_statistics_alone():

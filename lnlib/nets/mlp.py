@@ -18,7 +18,7 @@ class MLP:
     lessons'.
 
     The paper names "ReLU units" only, its code puts BatchNorm before each of them: `batch_norm=True` follows
-    the code (METHODS: MLP BatchNorm unmentioned). Dropout comes after the activation. Raises `InvalidValue`
+    the code. Dropout comes after the activation. Raises `InvalidValue`
     for sizes below 1. Source: LIMIT, section 2.1.
     """
 

@@ -327,7 +327,7 @@ class Engine(ABC):
             if self.on_step:
                 self.on_step(done, len(batches))
         self._draw_dropout(0)
-        self._each(lambda method, nets, data: method.end_epoch(nets, data, epoch))
+        self._each("end_epoch", lambda method, nets, task: method.end_epoch(nets, self._data(task), epoch))
         return [float(value) for value in total.reshape(-1) / sum(index.shape[-1] for index in batches)]
 
     def timed_steps(self, count: int) -> float:
@@ -370,7 +370,7 @@ class Engine(ABC):
                     loss = self._set_gradients(position, examples, noise)
                 optimizer.step()
                 total += loss
-        self._each(lambda method, nets, data: method.after_step(nets, self.step), "after_step")
+        self._each("after_step", lambda method, nets, task: method.after_step(nets, self.step))
         return total
 
     def _batch(self, examples: Mapping[str, Tensor], noise: Mapping[str, Tensor]) -> Batch:
@@ -388,15 +388,13 @@ class Engine(ABC):
             noise=noise,
         )
 
-    def _each(
-        self, call: Callable[[Method, dict[str, Net], TrainingData], None], hook: str = "end_epoch"
-    ) -> None:
-        """Call a hook of every member's method with its networks and data, where the method has that hook."""
+    def _each(self, hook: str, call: Callable[[Method, dict[str, Net], Task], None]) -> None:
+        """Give every member's method, networks and task to `call`, where the method has that hook."""
         if not _overrides(self.members[0].method, hook):
             return
         with torch.no_grad():
             for position, member in enumerate(self.members):
-                call(member.method, self.member_nets(position), self._data(member.task))
+                call(member.method, self.member_nets(position), member.task)
 
     def _data(self, task: Task) -> TrainingData:
         train_rows = task.train.index.to(self.device)

@@ -67,7 +67,7 @@ class Training(Engine):
             if any(isinstance(layer, nn.Conv2d) for layer in module.modules()):
                 module.to(memory_format=torch.channels_last)
         self.nets = {name: Net(module) for name, module in self.networks.items()}
-        self._each(lambda method, nets, data: method.start(nets, data), "start")
+        self._each("start", lambda method, nets, task: method.start(nets, self._data(task)))
         self.phases = self.method.phases
         self._build_optimizers({name: net.parameters for name, net in self.nets.items()}, stacked=False)
 

@@ -190,7 +190,7 @@ class Stack(Engine):
             key: torch.tensor([values[key] for values in tunable], dtype=settings.dtype, device=device)
             for key in tunable[0]
         }
-        self._each(lambda method, nets, data: method.start(nets, data), "start")
+        self._each("start", lambda method, nets, task: method.start(nets, self._data(task)))
         self.phases = self.method.phases
         self._build_optimizers(self.parameters, stacked=True)
 

@@ -28,6 +28,10 @@ class CheckpointError(LnlibError, RuntimeError):
     """A checkpoint that is damaged or belongs to another training run."""
 
 
+class TrainingDiverged(LnlibError, ArithmeticError):
+    """A run whose loss is no longer a finite number; its last checkpoint is as it was."""
+
+
 def unknown_name(kind: str, name: object, known: Iterable[str]) -> UnknownName:
     """The error for an unknown `name` of a `kind` ("data set", "method"), naming the nearest known one."""
     options = sorted(known)

@@ -92,6 +92,19 @@ class TrainingData:
         return logits, features
 
 
+State = Mapping[str, Tensor]
+
+
+class WarmStart(NamedTuple):
+    """Where a network's first weights come from: the best weights of a network of another method's run,
+    with their running statistics (`buffers`) or without.
+    """
+
+    method: str
+    network: str
+    buffers: bool = True
+
+
 class Phase(NamedTuple):
     """A loss, the networks that its gradient trains, their optimiser (the run's own unless given) and how
     often: every so many steps.
@@ -113,9 +126,22 @@ class Method:
     """Whether `torch.func.vmap` can train many runs at once; a recurrent network, say, cannot be stacked."""
 
     @property
-    def warm_start(self) -> Mapping[str, tuple[str, str]]:
-        """Network → (method, its network) whose best weights it begins from."""
+    def warm_start(self) -> Mapping[str, WarmStart]:
+        """The networks that begin from another run on the same task, and from which; it must come first."""
         return {}
+
+    def begun_from(self, best: Mapping[str, Mapping[str, State]]) -> dict[str, State]:
+        """What `fit(..., start=)` takes, from the best weights of other runs: method → network → state dict.
+
+        Raises `InvalidValue` where a run that `warm_start` names is missing.
+        """
+        for source in self.warm_start.values():
+            if source.method not in best:
+                raise InvalidValue(
+                    f"{self.label} begins from the best weights of {source.method}, got {sorted(best)}; "
+                    f"train {source.method} on the same task first"
+                )
+        return {name: best[source.method][source.network] for name, source in self.warm_start.items()}
 
     def networks(self, new_net: NewNet, task: Visible) -> dict[str, nn.Module]:
         """The modules by name, "classifier" first; anything with memory is a module with buffers."""
@@ -146,7 +172,10 @@ class Method:
         """What happens after an epoch (a rollback, say); without gradients, one run at a time."""
 
     def report(self, nets: Nets) -> Mapping[str, float]:
-        """Numbers of its own for the epoch's record (a count of skipped steps, say)."""
+        """Numbers of its own for the epoch's record (a count of skipped steps, say).
+
+        Called once at the end of each epoch, so what is counted by epoch starts again at zero here.
+        """
         return {}
 
     def predict(self, nets: Nets, x: Tensor) -> Float[Tensor, "batch classes"]:

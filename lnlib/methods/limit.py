@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from lnlib.data.task import Visible
 from lnlib.errors import InvalidValue
-from lnlib.methods.base import Batch, Draw, Method, Nets, NewNet, Phase, check_nonnegative
+from lnlib.methods.base import Batch, Draw, Method, Nets, NewNet, Phase, WarmStart, check_nonnegative
+from lnlib.nets import Memory
 
 Distribution = Literal["gaussian", "laplace"]
 
@@ -26,8 +27,11 @@ class LIMIT(Method):
     The predictor minimises ‖μ − g‖² (Gaussian q) or ‖μ − g‖₁ (Laplace q), where g = s(a) − y, plus β‖μ‖²:
     sums over classes, means over the batch. With `sampling` the classifier receives a sample of q, whose
     standard deviation is σ in each class. The reference code does not divide μ by the batch size:
-    `scale="reference"`; Adam does not notice. Raises `InvalidValue` for an unknown q or scale and for
-    negative β or σ. Source: LIMIT, sections 3.3-3.4.
+    `scale="reference"`; Adam does not notice. With `init="cross-entropy"` (rows "+ init.") the predictor
+    begins from the best cross-entropy weights and running statistics; its one BatchNorm more stays fresh. The
+    reference code leaves the running statistics behind: `init="reference"`. Each epoch reports the mean of
+    ‖μ‖², the L² of Proposition 3.1. Raises `InvalidValue` for an unknown q, scale or init and for negative β
+    or σ. Source: LIMIT, sections 3.3-3.4 and 4.2.
     """
 
     name: ClassVar[str] = "limit"
@@ -38,17 +42,30 @@ class LIMIT(Method):
     sampling: bool = False
     sigma: float = 0.1
     scale: Literal["mean", "reference"] = "mean"
+    init: Literal["fresh", "cross-entropy", "reference"] = "fresh"
 
     def __post_init__(self) -> None:
         if self.q not in ("gaussian", "laplace"):
             raise InvalidValue(f"q must be 'gaussian' or 'laplace', got {self.q!r}; try LIMIT(q='laplace')")
         if self.scale not in ("mean", "reference"):
             raise InvalidValue(f"scale must be 'mean' or 'reference', got {self.scale!r}; try scale='mean'")
+        if self.init not in ("fresh", "cross-entropy", "reference"):
+            raise InvalidValue(
+                f"init must be 'fresh', 'cross-entropy' or 'reference', got {self.init!r}; try init='fresh'"
+            )
         check_nonnegative(self, beta=self.beta, sigma=self.sigma)
 
+    @property
+    def warm_start(self) -> dict[str, WarmStart]:
+        """The predictor begins from the best cross-entropy classifier, where `init` says so."""
+        if self.init == "fresh":
+            return {}
+        return {"predictor": WarmStart("cross-entropy", "classifier", buffers=self.init == "cross-entropy")}
+
     def networks(self, new_net: NewNet, task: Visible) -> dict[str, nn.Module]:
-        """The classifier f and the predictor r."""
-        return {"classifier": new_net("classifier"), "predictor": new_net("predictor")}
+        """The classifier f, the predictor r, and a meter of ‖μ‖²."""
+        meter = Memory(total=torch.zeros(()), batches=torch.zeros(()))
+        return {"classifier": new_net("classifier"), "predictor": new_net("predictor"), "meter": meter}
 
     @property
     def phases(self) -> tuple[Phase, ...]:
@@ -69,9 +86,19 @@ class LIMIT(Method):
         s = torch.softmax(a.detach(), dim=1)
         mu = s - torch.softmax(r, dim=1)
         g = s - batch.one_hot
-        return (
-            self.classifier_term(a, mu, batch) + (self.distance(mu, g) + self.beta * squared_norm(mu)).mean()
-        )
+        norm = squared_norm(mu)
+        meter = nets["meter"].buffers
+        meter["total"].add_(norm.detach().mean())
+        meter["batches"].add_(1)
+        return self.classifier_term(a, mu, batch) + (self.distance(mu, g) + self.beta * norm).mean()
+
+    def report(self, nets: Nets) -> dict[str, float]:
+        """The epoch's mean of ‖μ‖²: the L² of Proposition 3.1."""
+        meter = nets["meter"].buffers
+        mean = float(meter["total"] / meter["batches"])
+        meter["total"].zero_()
+        meter["batches"].zero_()
+        return {"squared_gradient": mean}
 
     def classifier_term(self, a: Tensor, mu: Tensor, batch: Batch) -> Tensor:
         """mean(Σ a·μ) with μ held fixed: linear in a, so its gradient at the logits of one example is μ/B and

@@ -9,10 +9,24 @@ from torch import nn
 
 from lnlib.nets.bound import Net, Skeleton, StackedNet
 from lnlib.nets.cnn import CNN
-from lnlib.nets.layers import Dropout
+from lnlib.nets.layers import BatchNorm1d, Dropout, Memory
 from lnlib.nets.mlp import MLP
+from lnlib.nets.resnet import ResNet34, ResNet50
 
-__all__ = ["CNN", "MLP", "NETS", "Dropout", "Net", "NetSpec", "Skeleton", "StackedNet"]
+__all__ = [
+    "CNN",
+    "MLP",
+    "NETS",
+    "BatchNorm1d",
+    "Dropout",
+    "Memory",
+    "Net",
+    "NetSpec",
+    "ResNet34",
+    "ResNet50",
+    "Skeleton",
+    "StackedNet",
+]
 
 
 @runtime_checkable
@@ -33,4 +47,4 @@ class NetSpec(Protocol):
         ...
 
 
-NETS: Mapping[str, type] = {"mlp": MLP, "cnn": CNN}
+NETS: Mapping[str, type] = {"mlp": MLP, "cnn": CNN, "resnet34": ResNet34, "resnet50": ResNet50}

@@ -60,7 +60,7 @@ class MLPClassifier(nn.Module):
             layers.append(nn.Linear(inputs, spec.width))
             if spec.batch_norm:
                 layers.append(BatchNorm1d(spec.width))
-            layers.append(nn.ReLU())
+            layers.append(nn.ReLU(inplace=True))
             if spec.dropout:
                 layers.append(Dropout(spec.dropout, spec.width))
             inputs = spec.width

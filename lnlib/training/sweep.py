@@ -10,11 +10,11 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torch.func import grad_and_value, stack_module_state, vmap
+from torch.func import stack_module_state, vmap
 
 from lnlib.device import default_device
 from lnlib.errors import InvalidValue
-from lnlib.nets import Net, Skeleton, StackedNet
+from lnlib.nets import BatchNorm1d, Net, Skeleton, StackedNet
 from lnlib.training import checkpoint
 from lnlib.training.engine import (
     Engine,
@@ -32,6 +32,8 @@ from lnlib.training.history import Epoch, History
 Mode = Literal["auto", "stacked", "solo"]
 Stacked = dict[str, dict[str, Tensor]]
 TIMED_STEPS = 3
+SIDE_BY_SIDE = 20
+"""From so many members on, one wide BatchNorm saves more than its call costs."""
 
 
 def sweep(
@@ -178,6 +180,10 @@ class Stack(Engine):
         check_batches(self.num_train, settings, networks[0].values())
         self.method = members[0].method
         self.templates = {name: copy.deepcopy(module).to("meta") for name, module in networks[0].items()}
+        for template in self.templates.values():
+            for layer in template.modules():
+                if isinstance(layer, BatchNorm1d):
+                    layer.side_by_side = len(self.members) >= SIDE_BY_SIDE
         self.skeletons = {name: Skeleton(module) for name, module in self.templates.items()}
         self.parameters: Stacked = {}
         self.buffers: Stacked = {}
@@ -224,14 +230,19 @@ class Stack(Engine):
         names = self.phases[phase].networks
         trained = {name: self.parameters[name] for name in names}
         fixed = {name: named for name, named in self.parameters.items() if name not in names}
-        loss: Tensor
-        gradients, (loss, self.buffers) = vmap(
-            grad_and_value(partial(self._member_loss, phase), has_aux=True)
-        )(trained, fixed, self.buffers, self.values, dict(examples), dict(noise))
-        for name, named in trained.items():
-            for key, parameter in named.items():
-                parameter.grad = gradients[name][key]
-        return loss.detach()
+        tensors = [parameter for named in trained.values() for parameter in named.values()]
+        for tensor in tensors:
+            tensor.grad = None
+        losses: Tensor
+        losses, buffers = vmap(partial(self._member_loss, phase))(
+            trained, fixed, self.buffers, self.values, dict(examples), dict(noise)
+        )
+        # The members share nothing, so the gradient of their sum is each one's own.
+        losses.sum().backward(inputs=tensors)  # type: ignore[no-untyped-call]
+        self.buffers = {
+            name: {key: buffer.detach() for key, buffer in named.items()} for name, named in buffers.items()
+        }
+        return losses.detach()
 
     def _member_loss(
         self,
@@ -243,9 +254,7 @@ class Stack(Engine):
         examples: Mapping[str, Tensor],
         noise: Mapping[str, Tensor],
     ) -> tuple[Tensor, Stacked]:
-        """One member's loss and its buffers after the forward passes, as a pure function for
-        `vmap(grad(...))`.
-        """
+        """One member's loss and its buffers after the forward passes, as a pure function for `vmap`."""
         # Copies made in here may be updated in place (BatchNorm's running statistics, a method's memory).
         own = {
             name: {key: buffer.clone() for key, buffer in named.items()} for name, named in buffers.items()

@@ -6,6 +6,7 @@ import time
 
 import torch
 import torch.nn.functional as F
+from torch import nn
 from torch.utils.data import DataLoader, Subset
 from torchvision import datasets, transforms
 
@@ -29,14 +30,23 @@ def loader(task: Task) -> DataLoader:
     )
 
 
+def usual_net(role: str) -> nn.Module:
+    """The CNN as most code writes it: ReLU layers that make a new tensor."""
+    net = CNN().build((1, 28, 28), 10, role)
+    for layer in net.modules():
+        if isinstance(layer, nn.ReLU):
+            layer.inplace = False
+    return net
+
+
 class UsualRun:
     """Cross-entropy or LIMIT (Laplace, β = 10) as a plain loop over the loader."""
 
     def __init__(self, task: Task, method: str) -> None:
         torch.manual_seed(0)
         self.loader, self.method = loader(task), method
-        self.classifier = CNN().build((1, 28, 28), 10)
-        self.predictor = CNN().build((1, 28, 28), 10, "predictor") if method == "limit" else None
+        self.classifier = usual_net("classifier")
+        self.predictor = usual_net("predictor") if method == "limit" else None
         parameters = [*self.classifier.parameters()]
         if self.predictor is not None:
             parameters += self.predictor.parameters()

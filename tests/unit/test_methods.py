@@ -9,7 +9,7 @@ from lnlib.errors import InvalidValue
 from lnlib.methods import LIMIT, Batch, CrossEntropy
 from lnlib.methods.base import cross_entropy, one_hot
 from lnlib.methods.limit import lambda_to_sigma
-from lnlib.nets import Net
+from lnlib.nets import Memory, Net
 
 
 class Fixed(nn.Module):
@@ -30,7 +30,12 @@ def batch_of(oracle, noise=None) -> Batch:
 
 
 def nets_of(oracle) -> dict[str, Net]:
-    return {"classifier": Net(Fixed(oracle["logits"])), "predictor": Net(Fixed(oracle["q_logits"]))}
+    meter = Memory(total=torch.zeros(()), batches=torch.zeros(()))
+    return {
+        "classifier": Net(Fixed(oracle["logits"])),
+        "predictor": Net(Fixed(oracle["q_logits"])),
+        "meter": Net(meter),
+    }
 
 
 def gradients(method, oracle, noise=None):

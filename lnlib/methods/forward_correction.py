@@ -1,0 +1,29 @@
+"""Forward correction: compare the given labels with predictions passed through the noise.
+
+LIMIT, section 4, row "FW"; Patrini et al. (2017), theorem 2.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from lnlib.methods.base import Batch, Nets
+from lnlib.methods.transition import MatrixCorrection
+
+SMALLEST = 1e-10
+
+
+@dataclass(frozen=True)
+class ForwardCorrection(MatrixCorrection):
+    """The mean of −log (sᵀT)_y: s is the softmax of the logits, T the transition matrix."""
+
+    name: ClassVar[str] = "forward-correction"
+    label: ClassVar[str] = "FW"
+
+    def loss(self, nets: Nets, batch: Batch) -> Tensor:
+        """Mean cross-entropy of the given labels under the noisy predictions, in nats."""
+        logits, _ = nets["classifier"](batch.x)
+        noisy = torch.softmax(logits, dim=1) @ nets["transition"].buffers["matrix"]
+        return -noisy.gather(1, batch.y[:, None]).clamp(min=SMALLEST).log().mean()

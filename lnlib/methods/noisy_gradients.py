@@ -1,0 +1,51 @@
+"""Cross-entropy whose gradients at the logits are noisy (LIMIT, section 4.1, rows "CE + GN" and "CE + LN").
+
+The control for LIMIT with sampling: it too limits the information in gradients, but predicts nothing.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from torch import Tensor
+
+from lnlib.errors import InvalidValue
+from lnlib.methods.base import Batch, Draw, Method, Nets, check_nonnegative, cross_entropy
+
+
+@dataclass(frozen=True)
+class NoisyGradients(Method):
+    """The gradient at the logits of one example is (s − y + ξ)/B; ξ is Gaussian or Laplace noise of standard
+    deviation `std` in each class.
+
+    The reference code adds ξ after the division by B (`scale="reference"`), which is B times more noise an
+    example: with its batches of 256 a std of .1 means 25.6. Raises `InvalidValue` for an unknown kind of
+    noise or scale and a negative std. Source: LIMIT, section 4.1.
+    """
+
+    name: ClassVar[str] = "noisy-gradients"
+    label: ClassVar[str] = "CE + noise"
+
+    noise: Literal["gaussian", "laplace"] = "gaussian"
+    std: float = 0.1
+    scale: Literal["example", "reference"] = "example"
+
+    def __post_init__(self) -> None:
+        if self.noise not in ("gaussian", "laplace"):
+            raise InvalidValue(
+                f"noise must be 'gaussian' or 'laplace', got {self.noise!r}; try noise='gaussian'"
+            )
+        if self.scale not in ("example", "reference"):
+            raise InvalidValue(f"scale must be 'example' or 'reference', got {self.scale!r}; try 'example'")
+        check_nonnegative(self, std=self.std)
+
+    def draws(self, batch_size: int, num_classes: int) -> dict[str, Draw]:
+        """ξ of unit variance."""
+        kind: Literal["normal", "laplace"] = "normal" if self.noise == "gaussian" else "laplace"
+        return {"xi": Draw(kind, (batch_size, num_classes))}
+
+    def loss(self, nets: Nets, batch: Batch) -> Tensor:
+        """Cross-entropy plus Σ a·ξ, which is linear in the logits a: its gradient is the noise itself."""
+        logits, _ = nets["classifier"](batch.x)
+        added = (logits * self.std * batch.noise["xi"]).sum(dim=1)
+        noise: Tensor = added.sum() if self.scale == "reference" else added.mean()
+        return cross_entropy(logits, batch.y).mean() + noise

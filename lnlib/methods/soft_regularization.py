@@ -1,0 +1,51 @@
+"""Penalising the information in gradients instead of predicting them (LIMIT, section 3.2, eq. (11))."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from lnlib.data.task import Visible
+from lnlib.methods.base import Batch, Method, Nets, NewNet, Phase, check_nonnegative, cross_entropy
+
+
+@dataclass(frozen=True)
+class SoftRegularization(Method):
+    """Cross-entropy + λ·mean ‖z‖²·‖y − s(r)‖² + β·mean ‖z‖²·‖s(a) − s(r)‖².
+
+    z are the inputs of the last layer, a its logits, r those of a second network, the predictor, which only
+    the added terms train. Nothing is held fixed. Only the norm of z feels the penalty, which is too weak to
+    prevent memorising: the paper says so. The β term is in the reference code, not in eq. (11); there the
+    last layer has no bias, here it has one, whose gradient does not contain z. Raises `InvalidValue` for a
+    negative λ or β.
+    """
+
+    name: ClassVar[str] = "soft-regularization"
+    label: ClassVar[str] = "Soft reg."
+
+    lam: float = 0.01
+    beta: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_nonnegative(self, lam=self.lam, beta=self.beta)
+
+    def networks(self, new_net: NewNet, task: Visible) -> dict[str, nn.Module]:
+        """The classifier and the predictor."""
+        return {"classifier": new_net("classifier"), "predictor": new_net("predictor")}
+
+    @property
+    def phases(self) -> tuple[Phase, ...]:
+        """One loss and one optimiser for both networks."""
+        return (Phase(self.loss, ("classifier", "predictor")),)
+
+    def loss(self, nets: Nets, batch: Batch) -> Tensor:
+        """Eq. (11) and the reference code's norm penalty, in nats plus penalties."""
+        a, z = nets["classifier"](batch.x)
+        predicted = torch.softmax(nets["predictor"](batch.x)[0], dim=1)
+        size = z.square().sum(dim=1)
+        unpredicted = (batch.one_hot - predicted).square().sum(dim=1)
+        norm = (torch.softmax(a, dim=1) - predicted).square().sum(dim=1)
+        penalty = size * (self.lam * unpredicted + self.beta * norm)
+        loss: Tensor = (cross_entropy(a, batch.y) + penalty).mean()
+        return loss

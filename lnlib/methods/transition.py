@@ -1,0 +1,87 @@
+"""What the corrections by the transition matrix share: the matrix, given or estimated from anchor points.
+
+Patrini et al. (2017), section 4; LIMIT, section 4.
+"""
+
+from dataclasses import dataclass
+from math import ceil
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from lnlib.data.task import Visible
+from lnlib.errors import InvalidValue
+from lnlib.methods.base import Method, Nets, NewNet, TrainingData, WarmStart
+from lnlib.nets import Memory
+
+Outliers = Literal["class-aware", "reference", "keep"]
+
+
+@dataclass(frozen=True)
+class MatrixCorrection(Method):
+    """A method that corrects its loss by a transition matrix T (K, K).
+
+    T is estimated from the anchor points of the best cross-entropy weights, from which the classifier also
+    begins; `matrix` gives a known one instead, as rows. For `outliers` see `anchor_matrix`. The estimate is
+    made on images as they are; the reference code augments them. Raises `InvalidValue` for another rule and,
+    when training starts, for a matrix that does not fit the classes.
+    """
+
+    matrix: tuple[tuple[float, ...], ...] | None = None
+    outliers: Outliers = "class-aware"
+
+    def __post_init__(self) -> None:
+        if self.outliers not in ("class-aware", "reference", "keep"):
+            raise InvalidValue(
+                f"outliers must be 'class-aware', 'reference' or 'keep', got {self.outliers!r}; "
+                "try 'class-aware'"
+            )
+
+    @property
+    def warm_start(self) -> dict[str, WarmStart]:
+        """The classifier begins from the best cross-entropy weights."""
+        return {"classifier": WarmStart("cross-entropy", "classifier")}
+
+    def networks(self, new_net: NewNet, task: Visible) -> dict[str, nn.Module]:
+        """The classifier, and the transition matrix as its memory."""
+        return {
+            "classifier": new_net("classifier"),
+            "transition": Memory(matrix=torch.eye(task.num_classes)),
+        }
+
+    def start(self, nets: Nets, data: TrainingData) -> None:
+        """Fix the transition matrix."""
+        kept = nets["transition"].buffers["matrix"]
+        if self.matrix is None:
+            logits, _ = data.outputs(nets["classifier"])
+            kept.copy_(anchor_matrix(torch.softmax(logits, dim=1), self.outliers))
+            return
+        known = torch.tensor(self.matrix, dtype=kept.dtype, device=kept.device)
+        if known.shape != kept.shape:
+            raise InvalidValue(
+                f"the matrix must have {len(kept)} rows and columns, one a class, got {tuple(known.shape)}; "
+                "take it from lnlib.noise"
+            )
+        kept.copy_(known)
+
+
+def anchor_matrix(
+    posterior: Float[Tensor, "examples classes"], outliers: Outliers = "class-aware"
+) -> Float[Tensor, "classes classes"]:
+    """The matrix (K, K) whose row i is the posterior of class i's anchor: the example that looks most like i.
+
+    The most extreme scores of each class are left out as outliers. The reference code drops the top 3% of all
+    examples ("reference"), which for K = 100 is three classes; "class-aware" drops .3/K of the examples: for
+    every K the same share of a class, and at K = 10 the same as the reference. "keep" drops none. Source:
+    Patrini et al. (2017), eq. (12) and (13).
+    """
+    share = {"class-aware": 1 - 0.3 / posterior.shape[1], "reference": 0.97, "keep": None}[outliers]
+    scores = posterior
+    if share is not None:
+        # The percentile with the interpolation "higher", as the reference code has it.
+        threshold = posterior.kthvalue(1 + ceil(share * (len(posterior) - 1)), dim=0).values
+        scores = torch.where(posterior < threshold, posterior, -1.0)
+    rows = posterior[scores.argmax(dim=0)]
+    return rows / rows.sum(dim=1, keepdim=True)

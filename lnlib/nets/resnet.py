@@ -1,0 +1,126 @@
+"""Residual networks: LIMIT's ResNet-34 for small images, and torchvision's ResNet-50 for photographs."""
+
+from dataclasses import dataclass
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from lnlib.errors import DataUnavailable, InvalidValue
+
+ImageShape = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class ResNet34:
+    """ResNet-34 as LIMIT trains it on CIFAR: a 3x3 convolution of stride 1 in place of the 7x7 one and the
+    pooling, so that a 32x32 image is 4x4 before the last pooling.
+
+    It takes images of every size. 21 282 122 parameters for K = 10. Blocks and initial weights are
+    torchvision's. Source: LIMIT, section 4.2; its reference code.
+    """
+
+    @property
+    def label(self) -> str:
+        """A short name for figures and tables."""
+        return "ResNet-34"
+
+    def note(self, image_shape: ImageShape) -> str:
+        """Nothing: the last pooling takes what is left of images of every size."""
+        return ""
+
+    def build(
+        self, image_shape: ImageShape, num_classes: int, role: str = "classifier"
+    ) -> "ResNetClassifier":
+        """A new network for images of shape (C, H, W); every role has the same layers."""
+        from torchvision.models.resnet import BasicBlock, ResNet  # takes seconds, and MLPs do without
+
+        body = ResNet(BasicBlock, [3, 4, 6, 3])
+        body.conv1 = nn.Conv2d(image_shape[0], 64, kernel_size=3, padding=1, bias=False)
+        nn.init.kaiming_normal_(body.conv1.weight, mode="fan_out", nonlinearity="relu")
+        body.maxpool = nn.Identity()
+        return ResNetClassifier(body, num_classes)
+
+
+@dataclass(frozen=True)
+class ResNet50:
+    """torchvision's ResNet-50, for Clothing1M and other photographs; it takes images of every size.
+
+    `weights="imagenet"` begins from torchvision's ImageNet weights (IMAGENET1K_V1) under a new last layer,
+    as MetaInfoNet does; LIMIT's code begins from random ones, its text is silent.
+    """
+
+    weights: Literal["none", "imagenet"] = "none"
+
+    def __post_init__(self) -> None:
+        if self.weights not in ("none", "imagenet"):
+            raise InvalidValue(f"weights must be 'none' or 'imagenet', got {self.weights!r}; try 'none'")
+
+    @property
+    def label(self) -> str:
+        """A short name for figures and tables."""
+        return "ResNet-50" + (" from ImageNet" if self.weights == "imagenet" else "")
+
+    def note(self, image_shape: ImageShape) -> str:
+        """Nothing: the last pooling takes what is left of images of every size."""
+        return ""
+
+    def build(
+        self, image_shape: ImageShape, num_classes: int, role: str = "classifier"
+    ) -> "ResNetClassifier":
+        """A new network for images of shape (C, H, W); every role has the same layers.
+
+        Raises `DataUnavailable` where the ImageNet weights can be neither found nor downloaded, and
+        `InvalidValue` where they do not fit the images' channels.
+        """
+        from torchvision.models import resnet50  # takes seconds, and MLPs do without
+
+        channels = image_shape[0]
+        body = resnet50()
+        if self.weights == "imagenet":
+            if channels != 3:
+                raise InvalidValue(
+                    f"ImageNet weights take images of 3 channels, got {channels}; use weights='none'"
+                )
+            body.load_state_dict(_imagenet_weights())
+        elif channels != 3:
+            body.conv1 = nn.Conv2d(channels, 64, kernel_size=7, stride=2, padding=3, bias=False)
+            nn.init.kaiming_normal_(body.conv1.weight, mode="fan_out", nonlinearity="relu")
+        return ResNetClassifier(body, num_classes)
+
+
+class ResNetClassifier(nn.Module):
+    """What `ResNet34` and `ResNet50` build: torchvision's network with the last layer set apart."""
+
+    def __init__(self, body: Any, num_classes: int) -> None:
+        super().__init__()
+        self.output = nn.Linear(body.fc.in_features, num_classes)
+        body.fc = nn.Identity()
+        self.body = body
+
+    def forward(
+        self, x: Float[Tensor, "batch channels height width"]
+    ) -> tuple[Float[Tensor, "batch classes"], Float[Tensor, "batch features"]]:
+        """Logits (B, K) and the pooled features (B, F), 512 or 2048 of them, of images (B, C, H, W)."""
+        features = self.body(x)
+        return self.output(features), features
+
+
+def _imagenet_weights() -> dict[str, Tensor]:
+    """ResNet-50's weights from torch.hub's folder, where torchvision downloads them to and checks them."""
+    from torchvision.models import ResNet50_Weights
+
+    published = ResNet50_Weights.IMAGENET1K_V1
+    file = Path(torch.hub.get_dir(), "checkpoints", published.url.rpartition("/")[2])
+    try:
+        state: dict[str, Tensor] = published.get_state_dict(progress=False, check_hash=True)
+    except (OSError, RuntimeError, HTTPException) as error:
+        cause = str(error).strip().splitlines()[-1].strip("<>") if str(error) else type(error).__name__
+        raise DataUnavailable(
+            f"cannot get ResNet-50's ImageNet weights: {cause}; put {published.url} into {file.parent} by "
+            "hand, or use weights='none'"
+        ) from error
+    return state

@@ -1,4 +1,4 @@
-"""The `lnlib` command: lab, doctor, data, train, figures.
+"""The `lnlib` command: lab, doctor, data, train, suspects, figures, runs, reproduce.
 
 Exit codes: 0 done, 1 a failed check (doctor), 2 an error that one line on stderr explains, 130 interrupted.
 Whatever is slow to import is imported inside the commands, so that `--help` answers at once.
@@ -26,6 +26,8 @@ from lnlib import __version__
 from lnlib.errors import InvalidValue, LnlibError
 
 if TYPE_CHECKING:
+    from lnlib.experiments.run import Run
+    from lnlib.experiments.store import StoredRun
     from lnlib.training import Epoch, Training
 
 START = Path("notebooks/00_start_here.ipynb")
@@ -87,7 +89,10 @@ app = typer.Typer(
 )
 data_app = typer.Typer(cls=ListsByDefault, help="List the data sets, or fetch one.")
 app.add_typer(data_app, name="data")
+runs_app = typer.Typer(cls=ListsByDefault, help="List the stored runs; show, compare or remove them.")
+app.add_typer(runs_app, name="runs")
 
+RunName = Annotated[str, typer.Argument(metavar="RUN", help="A fingerprint, or its beginning.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
 
@@ -335,14 +340,15 @@ def train(
     train_size: Annotated[int | None, typer.Option(help="Training examples; all unless given.")] = None,
     patience: Annotated[int | None, typer.Option(help="Stop so many epochs after the best one.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of split, noise and training.")] = 0,
-    checkpoint: Annotated[
-        Path | None, typer.Option(help="Save here after each epoch, and continue from it.")
-    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Train one method on noisy labels and print its last and its best epoch (by noisy validation)."""
-    from lnlib.device import default_device, describe
+    """Train one method on noisy labels and print its last and its best epoch (by noisy validation).
+
+    The run is kept in LNLIB_RUNS (by default runs/): what exists is shown at once, what was interrupted goes
+    on.
+    """
     from lnlib.experiments.run import Run
+    from lnlib.experiments.store import Store
 
     run = Run.parse(
         {
@@ -361,24 +367,25 @@ def train(
             "seed": seed,
         }
     )
-    device = default_device()
-    training = run.training(device)
     if note := run.note():
         typer.echo(f"note: {note}", err=True)
-    if checkpoint and checkpoint.exists():
-        training.load(checkpoint)
-    for _ in _with_progress(training, run.label):
-        if checkpoint:
-            training.save(checkpoint)
-    frame = training.history.to_frame()
-    evaluated = frame[frame["train_accuracy"].notna()]
-    last, best = evaluated.iloc[-1], evaluated.loc[evaluated["validation_accuracy"].idxmax()]
-    epochs_shown = {"best": best.to_dict(), "last": last.to_dict()}
+    with _progress_bar() as progress, _warnings_as_notes():
+        bar = progress.add_task(run.label, total=run.epochs)
+
+        def on_epoch(epoch: "Epoch") -> None:
+            accuracy = "" if epoch.test_accuracy is None else f" · test {epoch.test_accuracy:.3f}"
+            progress.update(bar, completed=epoch.epoch, description=run.label + accuracy)
+
+        result = Store().obtain(run, on_epoch=on_epoch, on_wait=_say_waiting)
+        progress.update(bar, completed=run.epochs)
+    device = result.circumstances.device
+    evaluated = result.history[result.history["validation_accuracy"].notna()]
+    epochs_shown = {"best": result.best.to_dict(), "last": evaluated.iloc[-1].to_dict()}
     if as_json:
         facts = {
             "run": run.model_dump(mode="json"),
             "fingerprint": run.fingerprint,
-            "device": describe(device),
+            "device": device,
         }
         _print_json(facts | epochs_shown)
     else:
@@ -396,7 +403,7 @@ def train(
             {"": label} | {name: _number(row[column]) for name, row in epochs_shown.items()}
             for column, label in shown.items()
         ]
-        _print_table(f"{run.label} · {describe(device)}", rows)
+        _print_table(f"{run.label} · {device}", rows)
 
 
 def _settings(pairs: Sequence[str]) -> dict[str, str]:
@@ -424,6 +431,94 @@ def _with_progress(training: "Training", label: str) -> "Iterator[Epoch]":
             accuracy = "" if epoch.test_accuracy is None else f" · test {epoch.test_accuracy:.3f}"
             progress.update(bar, completed=epoch.epoch, description=label + accuracy)
             yield epoch
+
+
+# suspects
+
+
+@app.command()
+def suspects(
+    dataset: Annotated[
+        str, typer.Option(help="Data set, see `lnlib data`, or folder:PATH for your own pictures.")
+    ] = "digits",
+    noise: Annotated[
+        str, typer.Option(help="Kind of label noise: uniform, symmetric, pair, flip.")
+    ] = "uniform",
+    rate: Annotated[
+        float, typer.Option(help="Corrupt so many labels first, to see how many are found.")
+    ] = 0.0,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="A hyper-parameter of LIMIT; may be repeated."),
+    ] = None,
+    net: Annotated[str, typer.Option(help="Network: mlp or cnn.")] = "mlp",
+    epochs: Annotated[int, typer.Option(help="Passes over the training set.")] = 60,
+    batch_size: Annotated[int, typer.Option(help="Examples in a batch.")] = 64,
+    seed: Annotated[int, typer.Option(help="Seed of split, noise and training.")] = 0,
+    top: Annotated[int, typer.Option(help="How many to list, the most suspicious first.")] = 50,
+    output: Annotated[Path, typer.Option(help="File for the list.")] = Path("suspects.csv"),
+    as_json: AsJson = False,
+) -> None:
+    """Find wrong labels: train LIMIT, and rank the images by how far its gradients are from their labels'."""
+    from lnlib.analysis import detection
+    from lnlib.data import FOLDER
+    from lnlib.device import default_device, describe
+    from lnlib.experiments.run import Run
+    from lnlib.files import write_text
+
+    if top < 1:
+        raise InvalidValue(f"top must be at least 1, got {top}; try --top 50")
+    if output.is_dir():
+        raise InvalidValue(f"output must be a file, got the folder {output}; try --output suspects.csv")
+    run = Run.parse(
+        {
+            "dataset": dataset,
+            "noise": noise,
+            "rate": rate,
+            "method": "limit",
+            "method_options": _settings(setting or []),
+            "net": net,
+            "epochs": epochs,
+            "batch_size": batch_size,
+            "seed": seed,
+        }
+    )
+    device = default_device()
+    training = run.training(device)
+    task = training.member.task
+    if note := run.note():
+        typer.echo(f"note: {note}", err=True)
+    for _ in _with_progress(training, task.dataset.name):  # a folder's name, where the label has its path
+        pass
+    parts = {"training": task.train, "validation": task.validation}
+    if dataset.startswith(FOLDER):
+        # The labels of a reader's own test pictures are no surer than those of the others.
+        parts["test"] = task.test
+    ranked = detection.suspects(task, {name: training.outputs(split) for name, split in parts.items()})
+    wanted = ("rank", "file", "row", "part", "given", "predicted", "score")
+    listed = ranked.head(top)[[name for name in wanted if name in ranked]]
+    write_text(output, listed.to_csv(index=False, lineterminator="\n"))
+    marked = detection.evaluation_frame(ranked, task) if run.rate else ranked.assign(wrong=False)
+    aucs = {
+        str(name): detection.evaluation_auc(part["score"].to_numpy(), part["wrong"].to_numpy())
+        for name, part in marked.groupby("part")
+        if part["wrong"].any()  # a low rate may have left a small part as it was
+    }
+    if as_json:
+        facts = {
+            "run": run.model_dump(mode="json"),
+            "fingerprint": run.fingerprint,
+            "device": describe(device),
+            "scored": len(ranked),
+            "auc": aucs or None,
+            "output": output,
+        }
+        return _print_json(facts | {"suspects": listed.to_dict("records")})
+    shown = listed.head(10).assign(score=listed["score"].map("{:.3f}".format))
+    _print_table(f"{run.label} · {describe(device)}", shown.to_dict("records"))
+    typer.echo(f"the first {len(listed)} of {len(ranked)} are in {output}")
+    for name, auc in aucs.items():
+        typer.echo(f"AUC on {name} images: {auc:.2%}")
 
 
 # figures
@@ -468,6 +563,194 @@ def figures(
         typer.echo("note: no PNG without Chrome or Chromium; see `lnlib doctor`", err=True)
 
 
+# runs
+
+
+@runs_app.command("list")
+def list_runs(as_json: AsJson = False) -> None:
+    """List the runs in LNLIB_RUNS (by default runs/): what they train, how far they are, how well they do."""
+    from lnlib.experiments.store import Store
+
+    store = Store()
+    known = store.runs()
+    if as_json:
+        return _print_json([_stored(run) for run in known])
+    if not known:
+        return typer.echo(f"no runs in {store.root}; `lnlib train` makes one")
+    _print_table(
+        "",
+        [
+            {
+                "run": run.fingerprint,
+                "status": run.status,
+                "method": run.method,
+                "data": run.spec.get("dataset", ""),
+                "n": run.spec.get("train_size") or "all",
+                "noise": f"{run.spec.get('noise', '')} {run.spec.get('rate', '')}",
+                "net": run.spec.get("net", ""),
+                "seed": run.spec.get("seed", ""),
+                "epochs": run.numbers.get("epochs", ""),
+                "validation": _share(run.numbers.get("validation_accuracy")),
+                "test": _share(run.numbers.get("test_accuracy")),
+            }
+            for run in known
+        ],
+    )
+
+
+@runs_app.command("show")
+def show_run(fingerprint: RunName, as_json: AsJson = False) -> None:
+    """Show a run's spec, its state and its epochs."""
+    from lnlib.experiments.store import Store
+
+    store = Store()
+    run = store.named(fingerprint)
+    history = store.history(run) if run.status == "finished" else None
+    if as_json:
+        epochs = [] if history is None else history.to_dict("records")
+        return _print_json(_stored(run) | {"history": epochs})
+    typer.echo(f"{run.fingerprint} · {run.status}" + (f" · {run.message}" if run.message else ""))
+    facts = {**run.spec, **run.numbers}
+    _print_table("", [{"": name, " ": str(value)} for name, value in facts.items()] or [{"": "no spec"}])
+    if history is not None:
+        columns = ["epoch", "loss", "train_accuracy", "validation_accuracy", "test_accuracy"]
+        rows = history.loc[history["validation_accuracy"].notna(), columns].to_dict("records")
+        _print_table("", [{name: _number(value) for name, value in row.items()} for row in rows])
+
+
+@runs_app.command("compare")
+def compare_runs(one: RunName, other: RunName, as_json: AsJson = False) -> None:
+    """Compare two runs: the fields that differ, and their numbers."""
+    from lnlib.experiments.store import Store
+
+    frame = Store().compare(one, other)
+    if as_json:
+        return _print_json(
+            {name: dict(zip(frame.columns, row, strict=True)) for name, *row in frame.itertuples()}
+        )
+    _print_table(
+        "",
+        [
+            {"": name, **dict(zip(frame.columns, map(str, row), strict=True))}
+            for name, *row in frame.itertuples()
+        ],
+    )
+
+
+@runs_app.command("remove")
+def remove_runs(
+    fingerprints: Annotated[
+        list[str], typer.Argument(metavar="RUN...", help="Fingerprints or their beginnings.")
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Remove runs for good; nothing else changes."""
+    from lnlib.experiments.store import Store
+
+    store = Store()
+    names = [store.named(fingerprint).fingerprint for fingerprint in fingerprints]
+    removed = [store.remove(name).fingerprint for name in dict.fromkeys(names)]
+    if as_json:
+        _print_json(removed)
+    else:
+        typer.echo("\n".join(f"removed {name}" for name in removed))
+
+
+def _stored(run: "StoredRun") -> dict[str, object]:
+    """A stored run as one object, its spec and numbers inside."""
+    return {
+        "fingerprint": run.fingerprint,
+        "status": run.status,
+        "message": run.message,
+        "spec": run.spec,
+        "numbers": run.numbers,
+    }
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"
+
+
+# reproduce
+
+
+@app.command()
+def reproduce(
+    table: Annotated[str, typer.Argument(metavar="TABLE", help="limit-table1 or limit-table2.")],
+    dataset: Annotated[str, typer.Option(help="Data set, see `lnlib data`.")] = "digits",
+    rows: Annotated[
+        list[str] | None, typer.Option(help="A row, like limit-l; may be repeated. All unless given.")
+    ] = None,
+    cells: Annotated[
+        list[str] | None,
+        typer.Option(help="Cells, like p=0.5,n=all; may be repeated. The budget's unless given."),
+    ] = None,
+    seeds: Annotated[
+        list[int] | None, typer.Option(help="A seed; may be repeated. The budget's unless given.")
+    ] = None,
+    budget: Annotated[
+        str, typer.Option(help="quick, laptop, paper, or equal (the same patience for all).")
+    ] = "quick",
+    epochs: Annotated[int | None, typer.Option(help="Epochs, in place of the budget's.")] = None,
+    train_size: Annotated[
+        int | None, typer.Option(help="At most so many training images, for a trial.")
+    ] = None,
+    output: Annotated[Path, typer.Option(help="Folder for the files.")] = Path("tables"),
+    as_json: AsJson = False,
+) -> None:
+    """Reproduce a table of the paper: train what is missing, write it as Markdown, CSV and interactive page.
+
+    Runs are kept in LNLIB_RUNS (by default runs/): stop at any time, and go on with the same command.
+    """
+    from lnlib.experiments import tables
+
+    request = tables.Request.parse(table, dataset, budget, rows, cells, seeds, epochs, train_size)
+    with _progress_bar() as progress, _warnings_as_notes():
+        bar = progress.add_task(table, total=1.0)
+
+        def on_progress(what: str, share: float) -> None:
+            progress.update(bar, completed=share, description=what)
+
+        frame = tables.reproduce(request, progress=on_progress, on_wait=_say_waiting)
+        progress.update(bar, completed=1.0, description=table)
+    paths = tables.write(request, frame, output)
+    if as_json:
+        return _print_json({"files": paths, "cells": frame.to_dict("records")})
+    made = frame[frame["ours"].notna() | (frame["diverged"] != "")]
+    _print_table(
+        request.table.title,
+        [
+            {
+                "row": record["row"],
+                "cell": record["cell"],
+                "paper → ours": tables.cell_text(record),
+                "setting": record["setting"],
+                "seeds": record["seeds"],
+                "diverged": record["diverged"],
+            }
+            for record in made.to_dict("records")
+        ],
+    )
+    typer.echo("\n".join(map(str, paths)))
+
+
+def _say_waiting(run: "Run") -> None:
+    typer.echo(f"note: waiting for another process to finish {run.label}", err=True)
+
+
+@contextlib.contextmanager
+def _warnings_as_notes() -> Iterator[None]:
+    """What the store warns of, as one line each on stderr."""
+    import warnings
+
+    from lnlib.experiments.store import DamagedRun
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", DamagedRun)
+        warnings.showwarning = lambda message, *_, **__: typer.echo(f"note: {message}", err=True)
+        yield
+
+
 # What the commands print with.
 
 
@@ -498,9 +781,9 @@ def _print_table(title: str, rows: Sequence[Mapping[str, object]]) -> None:
         table.add_column(name.replace("_", " "), overflow="fold")
     for row in rows:
         table.add_row(*("" if value is None else str(value) for value in row.values()))
-    # Without a terminal there is no width to keep to, and scripts like whole lines.
     console = Console()
-    console.print(table, width=None if console.is_terminal else 200)
+    # Without a terminal there is no width to keep to, and scripts like whole lines.
+    (console if console.is_terminal else Console(width=200)).print(table)
 
 
 def _progress_bar() -> Any:

@@ -1,12 +1,16 @@
 """Data: where the images come from, and the task that a learner sees of them."""
 
-from lnlib.data.sources import FOLDER, Dataset, DatasetInfo, available, data_root, fetch, image_folder, load
-from lnlib.data.task import Split, Task, Truth, Visible, make_task
+from lnlib.data.dataset import Dataset, DatasetInfo, data_root
+from lnlib.data.folder import image_folder
+from lnlib.data.lazy import LazyImages
+from lnlib.data.sources import FOLDER, available, fetch, load
+from lnlib.data.task import Split, Task, Truth, Visible, given_task, make_task
 
 __all__ = [
     "FOLDER",
     "Dataset",
     "DatasetInfo",
+    "LazyImages",
     "Split",
     "Task",
     "Truth",
@@ -14,6 +18,7 @@ __all__ = [
     "available",
     "data_root",
     "fetch",
+    "given_task",
     "image_folder",
     "load",
     "make_task",

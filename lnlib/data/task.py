@@ -14,7 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from lnlib import noise
-from lnlib.data.sources import Dataset, check_every_class, stratified_order
+from lnlib.data.dataset import Dataset, check_every_class, stratified_order
+from lnlib.data.lazy import LazyImages
 from lnlib.errors import InvalidValue
 from lnlib.seeding import stream
 
@@ -27,7 +28,7 @@ class Split:
     split's rows of it, ascending; `labels` (N,) are given labels, and true ones in the meta and test sets.
     """
 
-    pool: UInt8[Tensor, "pool channels height width"] = field(repr=False)
+    pool: UInt8[Tensor, "pool channels height width"] | LazyImages = field(repr=False)
     labels: Int64[Tensor, " n"] = field(repr=False)
     index: Int64[Tensor, " n"] = field(repr=False)
 
@@ -46,7 +47,8 @@ class Truth:
 
     True labels of the training (N,) and validation split, the transition matrix (K, K), the shares (K,) of
     the true classes in the training split, and how often each true class there was given each label, counts
-    (K, K).
+    (K, K). Where the training labels came with a noise that nobody knows, these labels are -1, the matrix and
+    the shares NaN, and the counts 0.
     """
 
     train_labels: Int64[Tensor, " train"] = field(repr=False)
@@ -54,6 +56,11 @@ class Truth:
     matrix: NDArray[np.float64]
     prior: NDArray[np.float64]
     confusion: NDArray[np.int64]
+
+    @property
+    def known(self) -> bool:
+        """Whether the training split's true labels are known."""
+        return not np.isnan(self.matrix).any()
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +76,7 @@ class Visible:
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """A data set under label noise, cut into disjoint splits; made by `make_task`."""
+    """A data set under label noise, cut into disjoint splits; made by `make_task` or `given_task`."""
 
     dataset: Dataset
     train: Split
@@ -93,7 +100,11 @@ class Task:
 
     @property
     def effective_error_rate(self) -> float:
-        """The expected share of wrong labels in the training split, given its true classes."""
+        """The expected share of wrong labels in the training split, given its true classes; NaN if
+        unknown.
+        """
+        if not self.truth.known:
+            return float("nan")
         return noise.effective_error_rate(self.truth.matrix, self.truth.prior)
 
     @property
@@ -128,6 +139,11 @@ def make_task(
             f"the transition matrix has {len(matrix)} classes and {dataset.name} has {dataset.num_classes}; "
             f"make it with num_classes={dataset.num_classes}"
         )
+    if dataset.num_clean is not None:
+        raise InvalidValue(
+            f"noise needs true labels to corrupt, the training labels of {dataset.name} are noisy already; "
+            "use given_task"
+        )
     true = dataset.train_labels.numpy()
     num_train, num_validation, num_meta = _sizes(len(true), train_size, validation, meta_size)
     order = stratified_order(true, stream(seed, "split"))
@@ -160,6 +176,52 @@ def make_task(
     return Task(
         dataset, train, noisy_validation, test, meta, truth, seed, _hash(train, noisy_validation, meta)
     )
+
+
+def given_task(dataset: Dataset, seed: int = 0, *, train_size: int | None = None, meta_size: int = 0) -> Task:
+    """The task of learning a data set whose training labels are noisy already, such as Clothing1M.
+
+    Its clean rows (the last `num_clean`) are the validation split, less a meta set of `meta_size` of them.
+    `train_size` takes a stratified part of the noisy rows, by default all; a smaller one is part of a larger.
+    Raises `InvalidValue` for a data set with true labels, for sizes that are too large or too small for every
+    class to be in every split, and a bad seed. Source: LIMIT, section 4.2 (clean validation set).
+    """
+    if dataset.num_clean is None:
+        raise InvalidValue(f"{dataset.name} has true labels, expected noisy ones; use make_task")
+    labels = dataset.train_labels.numpy()
+    num_noisy = len(labels) - dataset.num_clean
+    num_train = num_noisy if train_size is None else train_size
+    if not 0 < num_train <= num_noisy or not 0 <= meta_size < dataset.num_clean:
+        raise InvalidValue(
+            f"train_size must lie in 1 to {num_noisy} and meta_size in 0 to {dataset.num_clean - 1}, got "
+            f"{train_size} and {meta_size}; choose other sizes"
+        )
+    noisy = stratified_order(labels[:num_noisy], stream(seed, "split"))
+    clean = num_noisy + stratified_order(labels[num_noisy:], stream(seed, "clean split"))
+    num_validation = dataset.num_clean - meta_size
+    # The meta set comes from the end, so that having one changes nothing else.
+    rows = {
+        "training": noisy[:num_train],
+        "validation": clean[:num_validation],
+        "meta": clean[num_validation:],
+    }
+    splits = {}
+    for part, chosen in rows.items():
+        if part != "meta" or meta_size:
+            check_every_class(part, labels[chosen], dataset.class_names, "make it larger")
+        index = np.sort(chosen)
+        splits[part] = Split(dataset.train_images, torch.from_numpy(labels[index]), torch.from_numpy(index))
+    train, validation = splits["training"], splits["validation"]
+    meta = splits["meta"] if meta_size else None
+    truth = Truth(
+        train_labels=torch.full((num_train,), -1),
+        validation_labels=validation.labels.clone(),
+        matrix=np.full((dataset.num_classes,) * 2, np.nan),
+        prior=np.full(dataset.num_classes, np.nan),
+        confusion=np.zeros((dataset.num_classes,) * 2, dtype=np.int64),
+    )
+    test = Split(dataset.test_images, dataset.test_labels, torch.arange(len(dataset.test_labels)))
+    return Task(dataset, train, validation, test, meta, truth, seed, _hash(train, validation, meta))
 
 
 def _sizes(

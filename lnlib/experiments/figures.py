@@ -11,10 +11,13 @@ from typing import Any, Literal
 
 import pandas as pd
 import plotly.graph_objects as go
+import torch
 
 from lnlib import bounds, plots
+from lnlib.analysis import detection
 from lnlib.device import default_device
 from lnlib.errors import InvalidValue, unknown_name
+from lnlib.experiments import runner, tables
 from lnlib.experiments.run import Run
 from lnlib.experiments.store import Circumstances, Result, Store
 from lnlib.files import write_text
@@ -188,6 +191,77 @@ def _split(dataset: str, budget: Budget, store: Store, progress: OnProgress) -> 
     return FigureData(result.history, drawing, provenance([result]))
 
 
+# Table 1 as a chart, Figure 3 from its runs, and Figure 4 from LIMIT's.
+
+TABLE_BUDGETS: Mapping[Budget, str] = {"quick": "quick", "full": "laptop"}
+FIGURE3_ROWS = ("ce", "mae", "fw", "dmi", "limit-g-s", "limit-l-s")
+SUSPECTS = 32
+
+
+def _table1(dataset: str, budget: Budget, store: Store, progress: OnProgress) -> FigureData:
+    request = tables.Request.parse("limit-table1", dataset, TABLE_BUDGETS[budget])
+    frame = tables.reproduce(request, store, progress)
+    drawing = plots.table_chart(frame, request.table.title)
+    plots.small_print(drawing, tables.short_caption(request, frame))
+    chosen = [store.find(run) for run in request.runs()]
+    return FigureData(frame, drawing, provenance([result for result in chosen if result]))
+
+
+def _chosen(
+    rows: Sequence[str], dataset: str, budget: Budget, store: Store, progress: OnProgress
+) -> dict[str, Result]:
+    """Rows of Table 1 at p = 0.8 and all images, each at the setting that noisy validation chooses."""
+    request = tables.Request.parse(
+        "limit-table1", dataset, TABLE_BUDGETS[budget], rows, [f"p={RATE:g},n=all"]
+    )
+    runner.make(request.runs(), store, progress=progress)
+    chosen = {}
+    for row in request.rows:
+        complete = tables.finished(request.grid(row, request.cells[0]), store)
+        if complete:
+            chosen[row.paper] = max(complete, key=lambda one: one[0])[2][0]
+    return chosen
+
+
+def _figure3(dataset: str, budget: Budget, store: Store, progress: OnProgress) -> FigureData:
+    chosen = _chosen(FIGURE3_ROWS, dataset, budget, store, progress)
+    parts = []
+    for name, result in chosen.items():
+        part = result.history.copy()
+        part.insert(0, "method", LINES.get(name, name))
+        part.insert(1, "seed", result.run.seed)
+        parts.append(part)
+    frame = pd.concat(parts, ignore_index=True)
+    drawing = plots.figure3(frame, RATE)
+    plots.small_print(
+        drawing, small_print(next(iter(chosen.values())), sorted({one.run.seed for one in chosen.values()}))
+    )
+    return FigureData(frame, drawing, provenance(list(chosen.values())))
+
+
+LINES = {"LIMIT_G -S": "LIMIT-G", "LIMIT_L -S": "LIMIT-L"}
+"""How lines are called where the table's rows say more than is needed."""
+
+
+def _figure4(dataset: str, budget: Budget, store: Store, progress: OnProgress) -> FigureData:
+    (result,) = _chosen(["limit-l-s"], dataset, budget, store, progress).values()
+    training = result.run.training()
+    training.begin_at(result.best_states())
+    task = training.member.task
+    ranked = detection.suspects(task, {"training": training.outputs(task.train)})
+    trained = detection.evaluation_frame(ranked, task)
+    score, wrong = trained["score"].to_numpy(), trained["wrong"].to_numpy()
+    auc = detection.evaluation_auc(score, wrong)
+    top = trained.head(SUSPECTS)
+    images = task.dataset.train_images[torch.from_numpy(top["row"].to_numpy())].numpy()
+    shown = top.assign(row=range(len(top)))
+    drawing = plots.suspect_gallery(shown, images, top["wrong"].tolist())
+    plots.small_print(
+        drawing, f"LIMIT-L, AUC {auc:.2%} on training examples · " + small_print(result, [result.run.seed])
+    )
+    return FigureData(trained.head(1000), drawing, provenance([result]) | {"auc": auc})
+
+
 def small_print(result: Result, seeds: Sequence[int]) -> str:
     """Data set, net, budget, seeds and device in one line."""
     run = result.run
@@ -219,6 +293,13 @@ FIGURES: Mapping[str, FigureSpec] = {
     "limit-fig2": FigureSpec(
         "The smallest training error that Theorem 2.1 allows (LIMIT, Figure 2)", _figure2, False
     ),
+    "limit-fig3": FigureSpec(
+        "Training and test accuracy under 80% uniform noise, by epoch (LIMIT, Figure 3)", _figure3, True
+    ),
+    "limit-fig4": FigureSpec(
+        "The labels that LIMIT suspects most under 80% uniform noise (LIMIT, Figure 4)", _figure4, True
+    ),
+    "limit-table1": FigureSpec("Table 1 of LIMIT, the paper's numbers beside ours", _table1, True),
     "memorization-split": FigureSpec(
         "Cross-entropy on clean and corrupted labels, epoch by epoch", _split, True
     ),

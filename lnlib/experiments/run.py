@@ -3,14 +3,15 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import fields
-from functools import lru_cache
+from dataclasses import asdict, fields
+from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, TypeAdapter, ValidationError
+from torch import Tensor
 
 from lnlib import data, methods, nets, noise
 from lnlib.data.task import Task, make_task
@@ -21,12 +22,21 @@ OPTIMIZERS = {"adam": Adam, "sgd": SGD}
 Options = dict[str, Any]
 
 
+class Sizes(NamedTuple):
+    """Numbers of images."""
+
+    train: int
+    validation: int
+    test: int
+
+
 class Run(BaseModel):
     """Everything that decides a run's numbers, as plain values. `Run.parse` gives readable errors.
 
     The `*_options` are the arguments of what the field beside them names: `method="limit",
-    method_options={"beta": 10}`. The seed serves the split, the noise and the run's own streams. Equal specs
-    have equal fingerprints.
+    method_options={"beta": 10}`. The seed serves the split, the noise and the run's own streams. A method
+    that begins from another's best weights begins from the run that `sources` gives: this spec with the other
+    method and what `source_options` says (`{"patience": 100}`). Equal specs have equal fingerprints.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -36,10 +46,11 @@ class Run(BaseModel):
     validation: float | PositiveInt = 0.2
     meta_size: NonNegativeInt = 0
     noise: str = "uniform"
-    rate: float = Field(0.5, ge=0, lt=1)
+    rate: float = Field(default=0.5, ge=0, lt=1)
     noise_options: Options = Field(default_factory=dict)
     method: str = "cross-entropy"
     method_options: Options = Field(default_factory=dict)
+    source_options: Options = Field(default_factory=dict)
     net: str = "mlp"
     net_options: Options = Field(default_factory=dict)
     optimizer: str = "adam"
@@ -67,35 +78,47 @@ class Run(BaseModel):
         except ValidationError as error:
             raise _one_line("field of a run", error) from error
         run.member_parts()
+        run.sources()
         return run
 
     @property
     def fingerprint(self) -> str:
-        """A short hash of all that decides the numbers, defaults included; stable across sessions and
-        machines.
+        """A short hash of all that decides the numbers; stable across sessions and machines.
 
-        Two ways to write the same method, network or optimiser have one fingerprint. Of a reader's own folder
-        the names, sizes and dates of its files count.
+        What has its default is left out, so that a field that is new to lnlib changes no fingerprint; a
+        default that changes is caught where a stored spec, which spells all values out, is read again. Two
+        ways to write the same method, network or optimiser have one fingerprint. Of a reader's own folder the
+        names, sizes and dates of its files count.
         """
-        written = {
-            "method",
-            "net",
-            "optimizer",
-            "epochs",
-            "batch_size",
-            "evaluate_every",
-            "patience",
-            "augment",
-        }
-        data_and_noise = self.model_dump(
-            mode="json", exclude=written | {f"{name}_options" for name in written}
+        method, settings = self.member_parts()
+        options: Options = {"method": method, "net": settings.net, "optimizer": settings.optimizer}
+        values = self.model_dump(mode="json", exclude={f"{name}_options" for name in options})
+        defaults = type(self)().model_dump(mode="json")
+        chosen = {name: value for name, value in values.items() if value != defaults[name]}
+        for name, part in options.items():
+            usual = _values(type(part)())
+            chosen[f"{name}_options"] = {
+                key: value for key, value in _values(part).items() if value != usual[key]
+            }
+        text = json.dumps(chosen, sort_keys=True) + self._folder_listing()
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def spelled_out(self) -> "Run":
+        """The same run with every option of its method, network and optimiser written down."""
+        method, settings = self.member_parts()
+        return self.model_copy(
+            update={
+                "method_options": _values(method),
+                "net_options": _values(settings.net),
+                "optimizer_options": _values(settings.optimizer),
+            }
         )
-        parts = [
-            json.dumps(data_and_noise, sort_keys=True),
-            repr(self.member_parts()),
-            self._folder_listing(),
-        ]
-        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+    def sources(self) -> dict[str, "Run"]:
+        """The runs whose best weights this one begins from, by the name of their method."""
+        fields = self.model_dump(exclude={"method", "method_options", "source_options"})
+        names = {source.method for source in self.member_parts()[0].warm_start.values()}
+        return {name: Run.parse({**fields, "method": name, **self.source_options}) for name in sorted(names)}
 
     def _folder_listing(self) -> str:
         if not self.dataset.startswith(data.FOLDER):
@@ -124,6 +147,14 @@ class Run(BaseModel):
         sizes = {"train_size": self.train_size, "validation": self.validation, "meta_size": self.meta_size}
         return make_task(load(self.dataset), self.matrix(), self.seed, **sizes)  # type: ignore[arg-type]
 
+    def sizes(self) -> Sizes:
+        """How many images the splits hold; loads the data."""
+        dataset = load(self.dataset)
+        total = len(dataset.train_labels)
+        held = round(self.validation * total) if isinstance(self.validation, float) else self.validation
+        left = total - held - self.meta_size
+        return Sizes(left if self.train_size is None else self.train_size, held, len(dataset.test_labels))
+
     def member_parts(self) -> tuple[methods.Method, Settings]:
         """The method and the settings; raises for unknown names and bad values, without touching data."""
         settings = Settings(
@@ -144,11 +175,15 @@ class Run(BaseModel):
         """The run as a member of a sweep."""
         return Member(self.member_parts()[0], self.task(), self.seed)
 
-    def training(self, device: torch.device | None = None) -> Training:
-        """The training run, not yet begun."""
+    def training(
+        self,
+        device: torch.device | None = None,
+        start: Mapping[str, Mapping[str, Tensor]] | None = None,
+    ) -> Training:
+        """The training run, not yet begun; `start` is as for `fit`."""
         method, settings = self.member_parts()
         parts = {name: getattr(settings, name) for name in settings.__dataclass_fields__}
-        return fit(method, self.task(), seed=self.seed, device=device, **parts)
+        return fit(method, self.task(), seed=self.seed, device=device, start=start, **parts)
 
 
 @lru_cache(maxsize=2)
@@ -168,9 +203,19 @@ def _built(kind: str, known: Mapping[str, type], name: str, options: Options) ->
         if option not in names:
             raise unknown_name(f"option of {name}", option, names or ["none at all"])
     try:
-        return TypeAdapter(known[name]).validate_python(options)
+        return _adapter(known[name]).validate_python(options)
     except ValidationError as error:
         raise _one_line(f"option of {name}", error) from error
+
+
+@cache
+def _adapter(kind: type) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+def _values(part: Any) -> Options:
+    """The options of a method, network or optimiser with their values."""
+    return asdict(part)
 
 
 def _one_line(what: str, error: ValidationError) -> InvalidValue:

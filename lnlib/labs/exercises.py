@@ -162,3 +162,76 @@ def half_the_wrong_labels() -> float:
 def score_on_noisy_validation() -> float:
     right, wrong, num_classes = 0.9, 0.8, 10
     return right * (1 - wrong) + (1 - right) * wrong / (num_classes - 1)
+
+
+# Lesson 03, generalisation.
+
+
+@exercise(
+    "Some learner has an expected training cross-entropy of 0.4 bits per label, and the labels hold "
+    "H(y|x) = 1.5 bits of noise each. How many bits per label has it memorised at least?",
+    tolerance=0.01,
+    unit="bits per label",
+)
+def bits_behind_a_low_loss() -> float:
+    cross_entropy, entropy, least_divergence = 0.4, 1.5, 0.0
+    return entropy + least_divergence - cross_entropy
+
+
+@exercise(
+    "A network is right on 98% of the given labels that it was trained on and on 38% of fresh given labels. "
+    "How many bits per example must its weights hold at least, by Theorem 2.2? Take expected values for "
+    "granted.",
+    tolerance=0.01,
+    unit="bits per example",
+)
+def bits_behind_a_gap() -> float:
+    gap, sigma = 0.98 - 0.38, 0.5
+    return gap**2 / (2 * sigma**2) / math.log(2)
+
+
+@exercise(
+    "The weights hold 1000 bits about the training set, and no more of a larger one. From how many examples "
+    "on does Theorem 2.2 promise a gap of at most 5 points of accuracy?",
+    tolerance=2000,
+    unit="examples",
+)
+def examples_for_a_small_gap() -> float:
+    information_nats, gap, sigma = 1000 * math.log(2), 0.05, 0.5
+    return 2 * sigma**2 * information_nats / gap**2
+
+
+# Lesson 04, LIMIT.
+
+
+@exercise(
+    "K = 10, Gaussian q with σ = 0.1, predicted gradients with a mean squared norm of 0.09. How many bits "
+    "of label information can one sampled gradient carry at most? (μ sums to zero: count K − 1.)",
+    tolerance=0.05,
+    unit="bits",
+)
+def bits_in_one_gradient() -> float:
+    return float(bounds.gradient_information_bound(9, norm_squared_bound=0.09, sigma=0.1))
+
+
+@exercise(
+    "K = 100, and training has just begun: each class has probability 1/100. How large is the gradient of "
+    "the absolute error at the given label's logit, as a multiple of cross-entropy's?",
+    tolerance=0.001,
+    unit="as a fraction",
+)
+def how_faint_mae_begins() -> float:
+    probability = 1 / 100
+    absolute_error, cross_entropy = 2 * probability * (probability - 1), probability - 1
+    return absolute_error / cross_entropy
+
+
+@exercise(
+    "DMI of a perfect classifier under uniform noise, K = 10, p = 0.4. By which factor does the noise shrink "
+    "the determinant of the confusion matrix?",
+    tolerance=0.0005,
+    unit="as a fraction",
+)
+def shrunken_determinant() -> float:
+    rate, num_classes = 0.4, 10
+    return float((1 - rate * num_classes / (num_classes - 1)) ** (num_classes - 1))

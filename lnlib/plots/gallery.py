@@ -10,7 +10,7 @@ from plotly.subplots import make_subplots
 from lnlib.errors import InvalidValue
 from lnlib.plots.theme import CLEAN, NOISY, TEMPLATE
 
-_TILE, _CAPTION = 92, 40
+_TILE, _LINE = 92, 18  # pixels
 
 
 def gallery(
@@ -27,12 +27,14 @@ def gallery(
             f"{len(captions)} captions and {len(wrong)} marks; make them equal"
         )
     rows = -(-len(images) // columns)
+    caption_height = 4 + _LINE * max([2, *(caption.count("<br>") + 1 for caption in captions)])
+    spacing = 1.05 * caption_height / (_TILE + caption_height) / rows
     titles = [
         f"<span style='color:{NOISY if bad else CLEAN}'>{'✗ ' if bad else ''}{caption}</span>"
         for caption, bad in zip(captions, wrong, strict=True)
     ]
     figure = make_subplots(
-        rows, columns, subplot_titles=titles, horizontal_spacing=0.01, vertical_spacing=0.32 / rows
+        rows, columns, subplot_titles=titles, horizontal_spacing=0.01, vertical_spacing=spacing
     )
     for position, image in enumerate(images):
         figure.add_image(
@@ -43,8 +45,8 @@ def gallery(
     figure.update_annotations(font_size=13)
     figure.update_layout(
         template=TEMPLATE,
-        height=rows * (_TILE + _CAPTION) + _CAPTION,
-        margin={"l": 4, "r": 4, "t": _CAPTION, "b": 8},
+        height=rows * (_TILE + caption_height) + caption_height,
+        margin={"l": 4, "r": 4, "t": caption_height, "b": 8},
     )
     return figure
 

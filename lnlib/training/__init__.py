@@ -1,7 +1,7 @@
 """Training as a generator: `fit` for one run, `sweep` for many at once."""
 
 from lnlib.optimizers import SGD, Adam
-from lnlib.training.augment import FlipCrop
+from lnlib.training.augment import Augmentation, CropFlip, FlipCrop
 from lnlib.training.engine import Member, Settings
 from lnlib.training.fit import Training, fit
 from lnlib.training.history import Epoch, History
@@ -10,6 +10,8 @@ from lnlib.training.sweep import Sweep, sweep
 __all__ = [
     "SGD",
     "Adam",
+    "Augmentation",
+    "CropFlip",
     "Epoch",
     "FlipCrop",
     "History",

@@ -8,6 +8,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from threading import Lock
 from typing import Any, Literal
@@ -17,7 +18,6 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from lnlib.analysis.memorization import memorization_split
-from lnlib.data import Dataset
 from lnlib.data.task import Task
 from lnlib.errors import InvalidValue, LnlibError, TrainingDiverged
 from lnlib.methods.base import Batch, Draw, Examples, Method, Phase, TrainingData
@@ -25,14 +25,17 @@ from lnlib.nets import MLP, Dropout, Net, NetSpec
 from lnlib.optimizers import Adam, Optimizer
 from lnlib.seeding import stream_seed
 from lnlib.training import checkpoint
-from lnlib.training.augment import FlipCrop
+from lnlib.training.augment import Augmentation
 from lnlib.training.history import Epoch, History, NoiseFacts
+from lnlib.training.images import Images, Resident, StreamedImages, in_batches
 
 Precision = Literal["float32", "bfloat16", "float64"]
 OnStep = Callable[[int, int], None]
-EVALUATION_PIXELS = 2**18
-"""What one forward pass of an evaluation takes at most, over all members: 334 images of 28x28, whose
-activations stay in the cache."""
+EVALUATION_PIXELS = {"cpu": 2**18, "cuda": 2**22, "mps": 2**22}
+"""What one forward pass of an evaluation takes at most, over all members: on a CPU 334 images of 28x28, whose
+activations stay in the cache, and on a GPU enough to keep it busy."""
+FEWEST_STREAMED = 16
+"""Images that a loading process hands over together in an evaluation, at least."""
 _BUILDING = Lock()
 
 
@@ -52,7 +55,7 @@ class Settings:
     evaluate_every: int = 1
     patience: int | None = None
     drop_last: bool = False
-    augment: FlipCrop | None = None
+    augment: Augmentation | None = None
     meta_batch_size: int = 100
     precision: Precision = "float32"
 
@@ -85,22 +88,6 @@ class Member:
     task: Task
     seed: int = 0
     start: Mapping[str, Mapping[str, Tensor]] | None = None
-
-
-class Resident:
-    """A data set's normalised images on the device, each once, however many runs share them."""
-
-    def __init__(self, device: torch.device, dtype: torch.dtype) -> None:
-        self.device, self.dtype = device, dtype
-        self._images: dict[tuple[int, str], tuple[Dataset, Tensor]] = {}
-
-    def images(self, dataset: Dataset, part: Literal["train", "test"]) -> Tensor:
-        """All images of a part, normalised: (N, C, H, W)."""
-        key = id(dataset), part
-        if key not in self._images:
-            pixels = dataset.train_images if part == "train" else dataset.test_images
-            self._images[key] = dataset, dataset.normalize(pixels).to(self.device, self.dtype)
-        return self._images[key][1]
 
 
 class Streams:
@@ -148,10 +135,13 @@ def sample(draw: Draw, generator: torch.Generator, device: torch.device, dtype: 
 
 def build_networks(member: Member, settings: Settings, device: torch.device) -> dict[str, nn.Module]:
     """The method's networks, initialised from the run's own streams and begun from `member.start`."""
+    image_shape = member.task.image_shape
+    if settings.augment is not None:
+        image_shape = settings.augment.shape(image_shape)
 
     def new_net(role: str) -> nn.Module:
         torch.manual_seed(torch_seed(member.seed, f"init/{role}"))
-        return settings.net.build(member.task.image_shape, member.task.num_classes, role)
+        return settings.net.build(image_shape, member.task.num_classes, role)
 
     # PyTorch initialises from its global generator: one builder at a time, and the generator is put back.
     with _BUILDING, torch.random.fork_rng(devices=[]):
@@ -242,7 +232,7 @@ class Engine(ABC):
         """Put the gradients of a phase's loss where its optimiser finds them; the loss, one a member."""
 
     @abstractmethod
-    def _logits(self, rows: Tensor, images: Tensor) -> Tensor:
+    def _logits(self, rows: Tensor, images: Images) -> Tensor:
         """Eval-mode logits of every member on `images[rows]`: (members, n, K)."""
 
     @abstractmethod
@@ -315,8 +305,16 @@ class Engine(ABC):
 
     def evaluation_parts(self, rows: Tensor) -> tuple[Tensor, ...]:
         """The rows (..., n) to evaluate, in parts that bound the memory of a forward pass."""
-        pixels = self.images[0].numel() * len(self.members)
-        return torch.split(rows, max(1, EVALUATION_PIXELS // pixels), dim=-1)
+        pixels = prod(self.members[0].task.image_shape) * len(self.members)
+        least = FEWEST_STREAMED if isinstance(self.images, StreamedImages) else 1
+        return torch.split(rows, max(least, EVALUATION_PIXELS[self.device.type] // pixels), dim=-1)
+
+    def evaluation_batches(self, rows: Tensor, images: Images) -> Iterator[Tensor]:
+        """The images (..., n, C, H, W) of rows (..., n), in the same parts, as networks are to see them."""
+        return map(self._settled, in_batches(images, self.evaluation_parts(rows)))
+
+    def _settled(self, x: Tensor) -> Tensor:
+        return x if self.settings.augment is None else self.settings.augment.evaluation(x)
 
     def _out_of_patience(self, history: History) -> bool:
         if self.settings.patience is None or history.best is None:
@@ -332,8 +330,9 @@ class Engine(ABC):
         if self.settings.drop_last and batches[-1].shape[-1] < self.settings.batch_size:
             batches = batches[:-1]
         total, first_bad = self._zeros(), self._zeros() - 1
-        for done, index in enumerate(batches, start=1):
-            loss = self._step_on(index)
+        images = in_batches(self.images, (self.train_rows.gather(-1, index) for index in batches))
+        for done, (index, x) in enumerate(zip(batches, images, strict=True), start=1):
+            loss = self._step(index, x)
             # Looked at once an epoch, so that the device never waits.
             first_bad.masked_fill_((first_bad < 0) & ~loss.isfinite(), self.step)
             total += loss * index.shape[-1]
@@ -371,10 +370,11 @@ class Engine(ABC):
         return min(seconds[1:])
 
     def _step_on(self, index: Tensor) -> Tensor:
-        x = self._augmented(self.images[self.train_rows.gather(-1, index)])
-        return self.train_step(
-            {"x": x, "y": self.given.gather(-1, index), "index": index, **self._meta_examples()}
-        )
+        return self._step(index, self.images[self.train_rows.gather(-1, index)])
+
+    def _step(self, index: Tensor, x: Tensor) -> Tensor:
+        given = self.given.gather(-1, index)
+        return self.train_step({"x": self._augmented(x), "y": given, "index": index, **self._meta_examples()})
 
     def train_step(self, examples: Mapping[str, Tensor]) -> Tensor:
         """Every phase of the method on one batch of x, y, index (and meta_x, meta_y); the loss, one number a
@@ -423,12 +423,14 @@ class Engine(ABC):
         train_rows = task.train.index.to(self.device)
         meta = None
         if task.meta is not None:
-            meta = Examples(self.images[task.meta.index.to(self.device)], task.meta.labels.to(self.device))
+            meta_x = self._settled(self.images[task.meta.index.to(self.device)])
+            meta = Examples(meta_x, task.meta.labels.to(self.device))
+
+        def images(rows: Tensor) -> Tensor:
+            return self._settled(self.images[train_rows[rows]])
+
         labels = task.train.labels.to(self.device)
-        images = self.images
-        return TrainingData(
-            lambda rows: images[train_rows[rows]], labels, self.num_classes, self.settings.epochs, meta
-        )
+        return TrainingData(images, labels, self.num_classes, self.settings.epochs, meta)
 
     def _zeros(self) -> Tensor:
         return self._collect(torch.zeros((), device=self.device, dtype=torch.float64) for _ in self.members)
@@ -457,7 +459,7 @@ class Engine(ABC):
             torch.randperm(size, generator=streams["meta"], device=self.device)[:batch]
             for streams in self.streams
         )
-        meta_x = self.images[self.meta_rows.gather(-1, chosen)]
+        meta_x = self._settled(self.images[self.meta_rows.gather(-1, chosen)])
         return {"meta_x": meta_x, "meta_y": self.meta_labels.gather(-1, chosen)}
 
     def _draw(self, draws: Mapping[str, Draw]) -> dict[str, Tensor]:
@@ -478,15 +480,18 @@ class Engine(ABC):
     def _evaluate(self) -> list[dict[str, float]]:
         task, columns = self.members[0].task, {}
         test_images = self.resident.images(task.dataset, "test")
-        logits = self._logits(self.train_rows, self.images)
-        given = self.given.expand(logits.shape[:-1])
-        true = self._column(lambda task: task.truth.train_labels).expand(logits.shape[:-1])
-        split = memorization_split(logits.argmax(-1), given, true)
-        columns["train_accuracy"] = split.given
-        columns["train_loss"] = _mean_loss(logits, given)
-        columns["clean_accuracy"] = split.clean
-        columns["corrupted_fit"] = split.corrupted_fit
-        columns["corrupted_recovered"] = split.corrupted_recovered
+        # Images that are streamed are too many to be read once more for the record.
+        if not isinstance(self.images, StreamedImages):
+            logits = self._logits(self.train_rows, self.images)
+            given = self.given.expand(logits.shape[:-1])
+            columns["train_accuracy"] = _accuracy(logits, given)
+            columns["train_loss"] = _mean_loss(logits, given)
+            if task.truth.known:
+                true = self._column(lambda task: task.truth.train_labels).expand(logits.shape[:-1])
+                split = memorization_split(logits.argmax(-1), given, true)
+                columns["clean_accuracy"] = split.clean
+                columns["corrupted_fit"] = split.corrupted_fit
+                columns["corrupted_recovered"] = split.corrupted_recovered
         logits = self._logits(self._column(lambda task: task.validation.index), self.images)
         given = self._column(lambda task: task.validation.labels).expand(logits.shape[:-1])
         true = self._column(lambda task: task.truth.validation_labels).expand(logits.shape[:-1])

@@ -1,28 +1,28 @@
 """One training run: `for epoch in fit(method, task)` trains an epoch at a time and yields its record."""
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from lnlib.data.task import Task
+from lnlib.data.task import Split, Task
 from lnlib.device import default_device
-from lnlib.errors import InvalidValue
+from lnlib.errors import InvalidValue, unknown_name
 from lnlib.methods.base import Method
 from lnlib.nets import Net
 from lnlib.training.engine import (
     Engine,
     Member,
     OnStep,
-    Resident,
     Settings,
     build_networks,
     check_batches,
     dropout_draws,
 )
 from lnlib.training.history import Epoch, History
+from lnlib.training.images import Images, Resident
 
 
 def fit(
@@ -86,6 +86,19 @@ class Training(Engine):
         everything = torch.arange(len(images), device=self.device)
         return self._logits(everything, images.to(self.device, self.settings.dtype))[0].cpu()
 
+    @torch.no_grad()
+    def outputs(self, split: Split, network: str = "predictor") -> Tensor:
+        """Eval-mode logits (n, K) of one network, on the CPU, for the images of one of the task's splits.
+
+        Raises `UnknownName` for a network that the method does not train.
+        """
+        trained = {name for phase in self.phases for name in phase.networks}
+        if network not in trained:
+            raise unknown_name(f"network of {self.method.label}", network, trained)
+        net, task = self.nets[network], self.member.task
+        images = self.resident.images(task.dataset, "test" if split is task.test else "train")
+        return self._in_parts(lambda x: net(x)[0], split.index.to(self.device), images).cpu()
+
     def restore_best(self) -> None:
         """Put back the weights of the epoch with the best noisy-validation accuracy."""
         best = self.best_states[0]
@@ -93,8 +106,12 @@ class Training(Engine):
             raise InvalidValue(
                 "no epoch has been evaluated yet, got an empty history; train at least one epoch first"
             )
+        self.begin_at(best)
+
+    def begin_at(self, states: Mapping[str, Mapping[str, Tensor]]) -> None:
+        """Take the weights and buffers of another run of the same spec, by network."""
         for name, module in self.networks.items():
-            module.load_state_dict(best[name])
+            module.load_state_dict(states[name])
 
     def member_nets(self, position: int = 0) -> dict[str, Net]:
         """The networks by name."""
@@ -128,12 +145,15 @@ class Training(Engine):
         return loss.detach()
 
     @torch.no_grad()
-    def _logits(self, rows: Tensor, images: Tensor) -> Tensor:
+    def _logits(self, rows: Tensor, images: Images) -> Tensor:
+        return self._in_parts(lambda x: self.method.predict(self.nets, x), rows, images)[None]
+
+    def _in_parts(self, logits: Callable[[Tensor], Tensor], rows: Tensor, images: Images) -> Tensor:
         for module in self.networks.values():
             module.eval()
         with torch.autocast(self.device.type, torch.bfloat16, self.settings.precision == "bfloat16"):
-            parts = [self.method.predict(self.nets, images[part]) for part in self.evaluation_parts(rows)]
-        return torch.cat(parts)[None].to(self.settings.dtype)
+            parts = [logits(x) for x in self.evaluation_batches(rows, images)]
+        return torch.cat(parts).to(self.settings.dtype)
 
     def _state(self) -> dict[str, Any]:
         return {

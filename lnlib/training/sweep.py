@@ -20,7 +20,6 @@ from lnlib.training.engine import (
     Engine,
     Member,
     OnStep,
-    Resident,
     Settings,
     build_networks,
     check_batches,
@@ -28,6 +27,7 @@ from lnlib.training.engine import (
 )
 from lnlib.training.fit import Training
 from lnlib.training.history import Epoch, History
+from lnlib.training.images import Images, Resident
 
 Mode = Literal["auto", "stacked", "solo"]
 Stacked = dict[str, dict[str, Tensor]]
@@ -270,7 +270,7 @@ class Stack(Engine):
         }
 
     @torch.no_grad()
-    def _logits(self, rows: Tensor, images: Tensor) -> Tensor:
+    def _logits(self, rows: Tensor, images: Images) -> Tensor:
         for template in self.templates.values():
             template.eval()
 
@@ -280,9 +280,9 @@ class Stack(Engine):
             return self.method.with_values(values).predict(self._nets(parameters, buffers), x)
 
         logits = []
-        for part in self.evaluation_parts(rows):
+        for x in self.evaluation_batches(rows, images):
             with torch.autocast(self.device.type, torch.bfloat16, self.settings.precision == "bfloat16"):
-                logits.append(vmap(member_logits)(self.parameters, self.buffers, self.values, images[part]))
+                logits.append(vmap(member_logits)(self.parameters, self.buffers, self.values, x))
         return torch.cat(logits, dim=1).to(self.settings.dtype)
 
     def _state(self) -> dict[str, Any]:

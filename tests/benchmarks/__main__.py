@@ -12,6 +12,8 @@ from argparse import ArgumentParser
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -19,16 +21,24 @@ from rich.progress import track
 from rich.table import Table
 
 from lnlib import data, noise
-from lnlib.data.task import make_task
+from lnlib.analysis.detection import suspects
+from lnlib.data.task import Task, make_task
 from lnlib.device import default_device, describe
 from lnlib.errors import DataUnavailable
+from lnlib.experiments.run import Run
+from lnlib.experiments.store import Store
 from lnlib.methods import LIMIT, CrossEntropy
-from lnlib.nets import CNN
-from lnlib.training import Member, fit, sweep
+from lnlib.methods.transition import anchor_matrix
+from lnlib.nets import CNN, ResNet34
+from lnlib.training import FlipCrop, Member, Settings, fit, sweep
 from lnlib.training.engine import Engine
 
 CNN_SETTINGS = {"net": CNN(), "batch_size": 256, "epochs": 50, "evaluate_every": 50}
-ROUNDS = 3
+ROUNDS = 5
+
+
+class Skipped(Exception):
+    """A benchmark that this machine cannot run."""
 
 
 @dataclass(frozen=True)
@@ -153,11 +163,88 @@ def slider() -> Iterator[Figure]:
         yield at_most(f"MemorizationLab: {name}", milliseconds, 100.0, "ms")
 
 
+def detection() -> Iterator[Figure]:
+    """Beyond the forward pass: scoring and ranking 48 000 labels, and the noise matrix from anchor points."""
+    images = torch.zeros(48_010, 1, 2, 2, dtype=torch.uint8)
+    labels = torch.arange(len(images)) % 10
+    names = tuple("0123456789")
+    many = data.Dataset("many", images, labels, images, labels, names, mean=(0.5,), std=(0.5,))
+    task = make_task(many, noise.uniform(0.8, 10), validation=10)
+    logits = 5 * torch.randn(len(task.train), 10, generator=torch.Generator().manual_seed(0))
+    for name, work in (
+        ("48 000 labels scored and ranked", lambda: suspects(task, {"training": logits})),
+        ("noise matrix from 48 000 posteriors", lambda: anchor_matrix(torch.softmax(logits, dim=1))),
+    ):
+        times = []
+        for _ in range(ROUNDS):
+            began = time.perf_counter()
+            work()
+            times.append(time.perf_counter() - began)
+        yield at_most(f"beyond the forward pass: {name}", 1000 * min(times), 1000.0, "ms")
+
+
+def store() -> Iterator[Figure]:
+    """Listing a store of 10 000 runs, each read from its own small files."""
+    run = Run.parse({"epochs": 2, "train_size": 100})
+    with TemporaryDirectory() as folder:
+        one = Store(Path(folder) / "one")
+        one.obtain(run)
+        many = Store(Path(folder) / "many")
+        for number in range(10_000):
+            copy = many.root / f"{number:016x}"
+            copy.mkdir(parents=True)
+            for name in ("spec.json", "summary.json"):
+                (copy / name).write_bytes((one.folder(run) / name).read_bytes())
+        began = time.perf_counter()
+        assert len(many.runs()) == 10_000
+        yield at_most("store: listing 10 000 runs", time.perf_counter() - began, 2.0, "s")
+
+
+def cuda() -> Iterator[Figure]:
+    """Training images a second on a CUDA device, on random images that lie there."""
+    if default_device().type != "cuda":
+        raise Skipped("it needs a CUDA device")
+    for name, net, shape, augment in (
+        ("CNN, 28×28", CNN(), (1, 28, 28), None),
+        ("ResNet-34, 32×32", ResNet34(), (3, 32, 32), FlipCrop()),
+    ):
+        task = random_task(48_000, shape)
+        for method in (CrossEntropy(), LIMIT(beta=10.0)):
+            for kind, options in CUDA_KINDS.items():
+                run = fit(method, task, net=net, augment=augment, batch_size=256, epochs=1000, **options)
+                run._train_epoch(1)  # the first steps choose kernels
+                began = time.perf_counter()
+                run._train_epoch(2)  # waits for the device at its end
+                rate = len(task.train) / (time.perf_counter() - began)
+                yield Figure(f"{name}, {method.name}, {kind}: images a second", rate, "/s")
+
+
+def random_task(size: int, shape: tuple[int, int, int]) -> Task:
+    """`size` training images of random pixels and labels of ten classes."""
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(256, (size + 10, *shape), dtype=torch.uint8, generator=generator)
+    labels, channels = torch.arange(size + 10) % 10, shape[0]
+    names = tuple("0123456789")
+    statistics = (0.5,) * channels, (0.25,) * channels
+    random = data.Dataset("random", images, labels, images[:10], labels[:10], names, *statistics)
+    return make_task(random, noise.uniform(0.5, 10), validation=10)
+
+
+CUDA_KINDS: dict[str, dict[str, Any]] = {
+    "float32": {},
+    "bfloat16": {"precision": "bfloat16"},
+}
+if "compile" in Settings.__dataclass_fields__:
+    CUDA_KINDS["bfloat16, compiled"] = {"precision": "bfloat16", "compile": True}
+
 BENCHMARKS: dict[str, Callable[[], Iterator[Figure]]] = {
     "sweeps": sweeps,
     "epochs": epochs,
     "memory": memory,
     "slider": slider,
+    "cuda": cuda,
+    "store": store,
+    "detection": detection,
 }
 
 
@@ -170,7 +257,7 @@ def main() -> int:
     for name in track(arguments.names or list(BENCHMARKS), description="measuring", console=console):
         try:
             figures.extend(BENCHMARKS[name]())
-        except DataUnavailable as error:
+        except (DataUnavailable, Skipped) as error:
             console.print(f"[yellow]{name} skipped:[/] {error}")
     device = describe(default_device())
     table = Table("what", "measured", "wanted", title=f"{device}, torch {torch.__version__}")

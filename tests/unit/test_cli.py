@@ -20,6 +20,11 @@ from lnlib.experiments.run import Run
 SHORT = ["train", "--train-size", "120", "--width", "8", "--depth", "1"]
 
 
+@pytest.fixture(autouse=True)
+def _own_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("LNLIB_RUNS", str(tmp_path / "runs"))
+
+
 def invoke(*arguments: str) -> Result:
     return CliRunner().invoke(cli.app, list(arguments))
 
@@ -75,7 +80,7 @@ def test_the_installed_command_ends_with_the_code() -> None:
         (["train", "--method", "limit", "--set", "betta=1"], "did you mean 'beta'"),
         (["train", "--epochs", "0"], "epochs"),
         (["train", "--seed", "-1"], "seed"),
-        (["figures", "limit-fig3"], "did you mean 'limit-fig"),
+        (["figures", "limit-fig5"], "did you mean 'limit-fig"),
         (["figures", "limit-fig2", "--budget", "huge"], "'huge'"),
         (["data", "fetch", "minst"], "did you mean 'mnist'"),
     ],
@@ -245,17 +250,12 @@ def test_train_prints_a_table_and_keeps_the_progress_out_of_it() -> None:
     assert "100%" in result.stderr and "100%" not in result.stdout
 
 
-def test_train_continues_from_its_checkpoint_to_the_same_numbers(tmp_path: Path) -> None:
-    checkpoint = str(tmp_path / "run.pt")
+def test_train_keeps_its_run_and_trains_it_once() -> None:
     options = [*SHORT, "--epochs", "3", "--json"]
-    whole = json.loads(invoke(*options).stdout)
-    first = json.loads(invoke(*options, "--checkpoint", checkpoint).stdout)
-    again = json.loads(invoke(*options, "--checkpoint", checkpoint).stdout)
-    for epoch in (whole["last"], first["last"], again["last"]):
-        del epoch["seconds"], epoch["evaluation_seconds"]
-    assert whole["last"] == first["last"] == again["last"]
-    error = one_line_error(invoke(*options, "--seed", "1", "--checkpoint", checkpoint))
-    assert "belongs to another" in error
+    first, again = (json.loads(invoke(*options).stdout) for _ in range(2))
+    assert first == again  # times included
+    (run,) = json.loads(invoke("runs", "--json").stdout)
+    assert run["fingerprint"] == first["fingerprint"] and run["status"] == "finished"
 
 
 # figures

@@ -14,7 +14,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from lnlib import data
-from lnlib.data import sources
+from lnlib.data.dataset import stratified_order
 from lnlib.errors import DataUnavailable, InvalidValue, UnknownName
 
 FILES = (
@@ -169,7 +169,12 @@ def test_available_tells_what_is_whole(fashion):
         "digits": True,
         "mnist": False,
         "fashion-mnist": True,
+        "cifar-10": False,
+        "cifar-100": False,
+        "cifar-10-jpeg": False,
+        "clothing1m": False,
     }
+    assert found["cifar-10-jpeg"].title == "CIFAR-10 (JPEG copy)"
     assert found["mnist"].how == "lnlib data fetch mnist" and "MNIST" in found["mnist"].where
     (fashion / FILES[0]).write_bytes(b"")
     assert not {info.name: info for info in data.available()}["fashion-mnist"].present
@@ -291,6 +296,9 @@ def dataset(**changes) -> data.Dataset:
         ({"test_labels": torch.tensor([0, 2])}, "must lie in 0 to 1, got 0 to 2"),
         ({"train_labels": torch.tensor([0, 1, -1, 1])}, "got -1 to 1"),
         ({"mean": (0.5, 0.5)}, "for each of 1 channels"),
+        ({"train_files": ("a.png",)}, "a file for each of 4 training images, got 1"),
+        ({"num_clean": 4}, "num_clean must lie in 1 to 3, got 4"),
+        ({"num_clean": 0}, "num_clean must lie in 1 to 3, got 0"),
         ({"std": (0.0,)}, "positive std"),
     ],
 )
@@ -331,6 +339,8 @@ def test_a_folder_of_pictures_becomes_a_data_set(pictures):
     others = [data.image_folder(pictures, size=8, seed=seed).test_images for seed in range(1, 5)]
     assert any(not torch.equal(mine.test_images, other) for other in others)
     assert float(mine.normalize(mine.train_images).mean()) == pytest.approx(0, abs=1e-5)
+    for file, picture in zip(mine.train_files, mine.train_images, strict=True):
+        assert np.array(Image.open(pictures / file))[0, 0] == picture[0, 0, 0]
 
 
 def test_one_colour_picture_makes_all_of_them_colour(pictures):
@@ -353,6 +363,28 @@ def test_pictures_are_turned_upright(tmp_path):
     mine = data.image_folder(tmp_path, size=8, test_fraction=0.25)
     upside_down = mine.test_images[mine.test_labels == 1][0, 0]
     assert upside_down[0].max() == 0 and upside_down[-1].min() == 255
+
+
+def test_pictures_are_cropped_in_their_centre_not_stretched(tmp_path):
+    for number in range(4):
+        wide = Image.new("L", (40, 10), 0)
+        wide.paste(255, (15, 0, 25, 10))
+        tall = Image.new("L", (10, 30), 0)
+        tall.paste(250, (0, 10, 10, 20))
+        for name, picture in (("tall", tall), ("wide", wide)):
+            (tmp_path / name).mkdir(exist_ok=True)
+            picture.save(tmp_path / name / f"{number}.png")
+    mine = data.image_folder(tmp_path, size=10, test_fraction=0.25)
+    assert mine.train_images.amin((1, 2, 3)).tolist() == [250] * 3 + [255] * 3
+
+
+def test_progress_counts_the_pictures(pictures):
+    seen = []
+    data.image_folder(pictures, size=4, progress=lambda done, total: seen.append((done, total)))
+    assert seen == [(done, 20) for done in range(1, 21)]
+    seen.clear()
+    data.load(f"folder:{pictures}", lambda done, total: seen.append(total))
+    assert seen == [20] * 20
 
 
 def test_train_and_test_folders_are_kept(tmp_path):
@@ -384,6 +416,9 @@ def test_bad_folders_are_refused(pictures, tmp_path):
     for share in (0.0, 1.0, float("nan")):
         with pytest.raises(InvalidValue, match="test_fraction must lie in"):
             data.image_folder(pictures, test_fraction=share)
+    with pytest.raises(InvalidValue, match=r"at least 2 folders, one per class, got 1 \(dark\)"):
+        paint(tmp_path / "single" / "dark" / "1.png", 1)
+        data.image_folder(tmp_path / "single")
     (pictures / "empty").mkdir()
     with pytest.raises(InvalidValue, match=r"training set needs an image of every class, .* none of empty"):
         data.image_folder(pictures)
@@ -405,9 +440,9 @@ def test_pictures_that_cannot_be_read_are_counted_and_named(pictures):
 @pytest.mark.parametrize("counts", [[50, 50], [500, 37, 3], [1, 9], [0, 4, 6]])
 def test_every_stretch_of_a_stratified_order_holds_the_classes_in_their_shares(counts):
     labels = np.random.default_rng(0).permutation(np.repeat(np.arange(len(counts)), counts))
-    order = sources.stratified_order(labels, np.random.default_rng(1))
+    order = stratified_order(labels, np.random.default_rng(1))
     assert sorted(order) == list(range(len(labels)))
     one_hot = labels[order][:, None] == np.arange(len(counts))
     drift = one_hot.cumsum(axis=0) - np.arange(1, len(labels) + 1)[:, None] * np.array(counts) / len(labels)
     assert np.abs(drift).max() <= len(counts) / 2 + 1e-9
-    assert not np.array_equal(order, sources.stratified_order(labels, np.random.default_rng(2)))
+    assert not np.array_equal(order, stratified_order(labels, np.random.default_rng(2)))

@@ -1,24 +1,22 @@
-"""Run specs, the store and the figures: readable errors, nothing trained twice, nothing lost."""
+"""Run specs and the figures made of them: readable errors, stable names."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from lnlib import bounds, plots
+from lnlib import bounds, methods, plots
 from lnlib.errors import InvalidValue, LnlibError, UnknownName
 from lnlib.experiments import figures
 from lnlib.experiments.run import Run
 from lnlib.experiments.store import Store
 from lnlib.files import write_text
+from lnlib.methods import METHODS
 
+PINNED = "08232d292d740242"
 SMALL = {"net_options": {"width": 8, "depth": 1}, "epochs": 2, "train_size": 100}
 
 
@@ -52,6 +50,45 @@ def test_fingerprints_are_equal_for_equal_specs_and_stable():
     ways = ({}, {"beta": 10}, {"beta": 10.0}, {"beta": "10"}, {"q": "laplace"})
     assert len({Run.parse(limit | {"method_options": way}).fingerprint for way in ways}) == 1
     assert Run.parse(limit | {"method_options": {"beta": 3}}).fingerprint != Run.parse(limit).fingerprint
+    # Runs are stored under it: it must not change from one version to the next.
+    assert Run.parse(limit | {"method_options": {"beta": 3}, "epochs": 7}).fingerprint == PINNED
+
+
+def test_a_spec_spelled_out_is_the_same_run_with_every_option_written_down():
+    run = Run.parse(SMALL | {"method": "limit"})
+    spelled = Run.parse(json.loads(run.spelled_out().model_dump_json()))
+    assert spelled.fingerprint == run.fingerprint
+    assert spelled.method_options["beta"] == 10.0 and spelled.optimizer_options["lr"] == 1e-3
+
+
+def test_an_option_that_is_new_leaves_fingerprints_and_a_new_default_changes_them(monkeypatch):
+    run = Run.parse({"method": "limit"})
+    before, spelled = run.fingerprint, run.spelled_out()
+
+    @dataclass(frozen=True)
+    class Wider(methods.LIMIT):
+        gamma: float = 0.0
+
+    monkeypatch.setitem(METHODS, "limit", Wider)
+    assert run.fingerprint == before
+
+    @dataclass(frozen=True)
+    class Milder(methods.LIMIT):
+        beta: float = 1.0
+
+    monkeypatch.setitem(METHODS, "limit", Milder)
+    # What was stored under the old default is no longer found under its name: the store sets it aside.
+    assert spelled.fingerprint != before == run.fingerprint
+
+
+def test_a_run_names_the_runs_that_it_begins_from():
+    dmi = Run.parse(SMALL | {"method": "dmi", "method_options": {"lr": 1e-4}, "seed": 3, "patience": 5})
+    assert dmi.sources() == {"cross-entropy": Run.parse(SMALL | {"seed": 3, "patience": 5})}
+    earlier = dmi.model_copy(update={"source_options": {"patience": 2}})
+    assert earlier.sources()["cross-entropy"].patience == 2
+    assert Run.parse(SMALL).sources() == {}
+    with pytest.raises(UnknownName, match="did you mean 'patience'"):
+        Run.parse({"method": "dmi", "source_options": {"pateince": 2}})
 
 
 def test_the_fingerprint_of_a_folder_changes_with_its_pictures(tmp_path):
@@ -112,77 +149,6 @@ def test_unknown_data_and_noise_name_the_nearest():
         Run.parse({"dataset": "digit"}).task()
     with pytest.raises(UnknownName, match="did you mean 'uniform'"):
         Run.parse({"noise": "unifrom"}).task()
-
-
-def test_the_store_trains_once_and_returns_what_it_has(tmp_path):
-    store, run = Store(tmp_path), Run.parse(SMALL)
-    assert store.find(run) is None
-    trained = []
-    first = store.obtain(run, on_epoch=lambda epoch: trained.append(epoch.epoch))
-    again = store.obtain(run, on_epoch=lambda epoch: trained.append(epoch.epoch))
-    assert trained == [1, 2]
-    pd.testing.assert_frame_equal(first.history, again.history)
-    assert again.circumstances.device.startswith("CPU") and again.circumstances.mode == "solo"
-    assert sorted(path.name for path in store.folder(run).iterdir()) == [
-        "circumstances.json",
-        "history.csv",
-        "spec.json",
-    ]
-    assert Run.parse(json.loads((store.folder(run) / "spec.json").read_text())) == run
-
-
-def test_the_store_continues_what_was_interrupted(tmp_path):
-    run = Run.parse(SMALL | {"epochs": 5})
-    whole = Store(tmp_path / "whole").obtain(run)
-
-    class Interrupted(Exception):
-        pass
-
-    def stop(epoch):
-        if epoch.epoch == 3:
-            raise Interrupted
-
-    store, seen = Store(tmp_path / "half"), []
-    with pytest.raises(Interrupted):
-        store.obtain(run, on_epoch=stop)
-    rest = store.obtain(run, on_epoch=lambda epoch: seen.append(epoch.epoch))
-    assert seen == [4, 5]
-    clock = ["seconds", "evaluation_seconds"]
-    pd.testing.assert_frame_equal(whole.history.drop(columns=clock), rest.history.drop(columns=clock))
-
-
-KILLED = """
-import sys
-from lnlib.experiments.run import Run
-from lnlib.experiments.store import Store
-run = Run.parse({"net_options": {"width": 8, "depth": 1}, "epochs": 400, "train_size": 100})
-Store(sys.argv[1]).obtain(run, on_epoch=lambda epoch: print(epoch.epoch, flush=True))
-"""
-
-
-def test_a_killed_process_loses_no_checkpointed_epoch(tmp_path):
-    process = subprocess.Popen(
-        [sys.executable, "-c", KILLED, str(tmp_path)], stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    for _ in range(3):
-        process.stdout.readline()
-    time.sleep(0.05)
-    os.kill(process.pid, signal.SIGKILL)
-    seen = [int(line) for line in process.stdout.read().split()]
-    process.wait()
-    process.stdout.close()
-    run = Run.parse(SMALL | {"epochs": 400})
-    training = run.training()
-    training.load(Store(tmp_path).folder(run) / "checkpoint.pt")
-    assert max(seen, default=3) <= training.epoch < 400
-
-
-def test_runs_live_where_the_environment_says(tmp_path, monkeypatch):
-    monkeypatch.setenv("LNLIB_RUNS", str(tmp_path / "elsewhere"))
-    assert Store().root == tmp_path / "elsewhere"
-    monkeypatch.delenv("LNLIB_RUNS")
-    assert Store().root == Path("runs")
 
 
 def test_writing_where_one_may_not_is_one_error(tmp_path):

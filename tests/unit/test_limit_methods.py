@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from lnlib import noise
+from lnlib.analysis.anchors import row_error, simulated_posterior
 from lnlib.data.task import make_task
 from lnlib.errors import InvalidValue, TrainingDiverged
 from lnlib.methods import (
@@ -135,28 +136,10 @@ def test_soft_regularisation_is_eq_11_and_trains_everything(oracle):
     assert nets["predictor"].module.logits.grad.any()
 
 
-def posterior_under(matrix: np.ndarray, examples: int, sharpness: float, outliers: float) -> torch.Tensor:
-    """A nearly perfect noisy posterior: each example's true class through the matrix, with a few outliers
-    that are sure of a wrong class.
-    """
-    rng = np.random.default_rng(0)
-    classes = len(matrix)
-    true = rng.integers(classes, size=examples)
-    logits = np.log(matrix[true] + 1e-6) + sharpness * rng.normal(size=(examples, classes))
-    strange = rng.random(examples) < outliers
-    logits[strange, rng.integers(classes, size=strange.sum())] += 6
-    posterior = np.exp(logits - logits.max(1, keepdims=True))
-    return torch.tensor(posterior / posterior.sum(1, keepdims=True))
-
-
-def row_error(estimate: torch.Tensor, matrix: np.ndarray) -> float:
-    return float(np.abs(estimate.numpy() - matrix).sum(1).mean())
-
-
 def test_the_outlier_filter_helps_with_ten_classes_and_ruins_a_hundred():
     ten, hundred = noise.uniform(0.4, 10), noise.uniform(0.4, 100)
-    few = posterior_under(ten, 20_000, 0.3, 0.005)
-    many = posterior_under(hundred, 40_000, 0.3, 0.0005)
+    few = simulated_posterior(ten, 20_000, outliers=0.005)
+    many = simulated_posterior(hundred, 40_000, outliers=0.0005)
     assert row_error(anchor_matrix(few, "class-aware"), ten) < row_error(anchor_matrix(few, "keep"), ten)
     torch.testing.assert_close(anchor_matrix(few, "class-aware"), anchor_matrix(few, "reference"))
     assert row_error(anchor_matrix(many, "reference"), hundred) > 1.0

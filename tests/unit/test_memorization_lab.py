@@ -10,7 +10,7 @@ import pytest
 from lnlib import noise
 from lnlib.data.task import make_task
 from lnlib.errors import DataUnavailable, UnknownName
-from lnlib.labs import memorization
+from lnlib.labs import memorization, training
 from lnlib.labs.memorization import RATES, RECIPES, Frame, MemorizationLab, Setup, describe_run
 from lnlib.methods import LIMIT, CrossEntropy
 from lnlib.training import Member, sweep
@@ -262,7 +262,7 @@ def test_a_failure_shows_in_the_lab(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(name: str) -> None:
         raise DataUnavailable("there is no <mnist> here; run `lnlib data fetch mnist`")
 
-    monkeypatch.setattr(memorization, "_load", missing)
+    monkeypatch.setattr(training, "load", missing)
     lab = small_lab(dataset="mnist")
     lab.train()
     with pytest.raises(DataUnavailable):
@@ -319,6 +319,6 @@ def test_the_snapshot_is_static_and_shows_both_panels(calls: list[Any], frames: 
 def test_mnist_trains_when_it_is_here(mnist: Any) -> None:
     setup = Setup("mnist", RECIPES["Cross-entropy"], WIDTH, 1, 0)
     (frame,) = memorization.train(setup, [0.5], lambda done, total: None).values()
-    assert frame.num_train == memorization.LARGE.train_size
+    assert frame.num_train == training.LARGE.train_size
     task = make_task(mnist, noise.uniform(0.5, 10), 0, train_size=frame.num_train)
     assert frame.effective_rate == pytest.approx(task.effective_error_rate)

@@ -60,7 +60,8 @@ def test_residual_networks_take_images_of_every_size(spec, shape):
 def test_resnet34_trains_with_limit_and_augmentation():
     generator = torch.Generator().manual_seed(0)
     labels = torch.arange(20) % 2
-    images = (labels[:, None, None, None] * 120 + torch.randint(80, (20, 3, 8, 8), generator=generator)).byte()
+    grain = torch.randint(80, (20, 3, 8, 8), generator=generator)
+    images = (labels[:, None, None, None] * 120 + grain).byte()
     dataset = data.Dataset("two", images, labels, images, labels, ("dark", "light"), (0.4,) * 3, (0.3,) * 3)
     task = make_task(dataset, noise.uniform(0.0, 2), validation=4)
     run = fit(LIMIT(beta=1.0), task, net=ResNet34(), batch_size=8, epochs=3, augment=FlipCrop(1))

@@ -1,0 +1,124 @@
+"""CIFAR-10 and CIFAR-100: torchvision's files, and CIFAR-10 from a folder of JPEG pictures."""
+
+import contextlib
+import hashlib
+import os
+import warnings
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import platformdirs
+import torch
+from numpy.typing import NDArray
+
+from lnlib.data.dataset import IMAGENET_MEAN, IMAGENET_STD, Dataset, OnPicture, cause_of, check_every_class
+from lnlib.data.folder import decode, train_and_test
+from lnlib.errors import DataUnavailable, LnlibError
+from lnlib.files import whole_file
+
+JPEG_TITLE = "CIFAR-10 (JPEG copy)"
+SIDE = 32
+
+
+def read_cifar(folder: Path, name: str, torchvision_class: Any) -> Dataset:
+    """CIFAR-10 or CIFAR-100 (its fine labels) from the unpacked files in a folder.
+
+    Raises `DataUnavailable`, which names the first file that is missing or lacks torchvision's checksum.
+    """
+    meta = torchvision_class.meta
+    expected = [*torchvision_class.train_list, *torchvision_class.test_list, [meta["filename"], meta["md5"]]]
+    if missing := [file for file, _ in expected if not (folder / file).is_file()]:
+        raise DataUnavailable(f"there is no {folder / missing[0]}")
+    for file, md5 in expected:
+        try:
+            content = (folder / file).read_bytes()
+        except OSError as error:
+            raise DataUnavailable(f"cannot read {folder / file}: {cause_of(error)}") from error
+        if hashlib.md5(content, usedforsecurity=False).hexdigest() != md5:
+            raise DataUnavailable(f"{folder / file} is damaged: its checksum is not the published one")
+    with old_pickles():
+        train, test = (torchvision_class(str(folder.parent), train=part) for part in (True, False))
+    return Dataset(
+        name,
+        _channels_first(train.data),
+        torch.tensor(train.targets),
+        _channels_first(test.data),
+        torch.tensor(test.targets),
+        tuple(train.classes),
+        IMAGENET_MEAN,
+        IMAGENET_STD,
+    )
+
+
+@contextlib.contextmanager
+def old_pickles() -> Iterator[None]:
+    """Keeps NumPy 2.4.0 to 2.4.4 from warning of CIFAR's files, which were pickled in 2009."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"dtype\(\): align")
+        yield
+
+
+def _channels_first(pixels: NDArray[np.uint8]) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)))
+
+
+def read_cifar_jpeg(folder: Path, name: str, progress: OnPicture | None = None) -> Dataset:
+    """CIFAR-10 from pictures in folder/train/CLASS/* and folder/test/CLASS/*, whose JPEG compression changed
+    some pixels: other numbers than CIFAR-10's own come out.
+
+    The decoded pictures are kept in the user's cache folder, until the names, sizes or dates of the files
+    change. Raises `DataUnavailable` and `InvalidValue` as `image_folder`.
+    """
+    if not (folder / "train").is_dir() or not (folder / "test").is_dir():
+        raise DataUnavailable(f"there is no {folder} with the folders train and test")
+    class_names, files, labels, num_train = train_and_test(folder)
+    check_every_class("training", labels[:num_train], class_names, "add pictures")
+    check_every_class("test", labels[num_train:], class_names, "add pictures")
+    images = torch.from_numpy(_decoded(folder, files, progress))
+    paths = tuple(file.relative_to(folder).as_posix() for file in files)
+    return Dataset(
+        name,
+        images[:num_train],
+        torch.from_numpy(labels[:num_train]),
+        images[num_train:],
+        torch.from_numpy(labels[num_train:]),
+        class_names,
+        IMAGENET_MEAN,
+        IMAGENET_STD,
+        train_files=paths[:num_train],
+        test_files=paths[num_train:],
+    )
+
+
+def _decoded(folder: Path, files: list[Path], progress: OnPicture | None) -> NDArray[np.uint8]:
+    """The pictures' pixels (N, 3, 32, 32), from the cache where the files are as they were."""
+    place = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
+    cache = platformdirs.user_cache_path("lnlib", appauthor=False) / f"decoded-{place}.npz"
+    listing = _listing(files)
+    try:
+        with open(cache, "rb") as file, np.load(file, allow_pickle=False) as kept:
+            if kept["listing"] == listing:
+                pixels: NDArray[np.uint8] = kept["pixels"]
+                return pixels
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        pass  # not there, or damaged: it is written again
+    pixels = decode(folder, files, SIDE, progress)
+    pixels = np.ascontiguousarray(np.broadcast_to(pixels, (len(pixels), 3, SIDE, SIDE)))
+    try:
+        with whole_file(cache) as new:
+            np.savez(new, listing=np.array(listing), pixels=pixels)
+    except LnlibError:
+        pass  # the cache is a convenience
+    return pixels
+
+
+def _listing(files: list[Path]) -> str:
+    """A hash of the files' names, sizes and dates."""
+    digest = hashlib.sha256()
+    for file in files:
+        status = os.stat(file)
+        digest.update(f"{file}|{status.st_size}|{status.st_mtime_ns}\n".encode())
+    return digest.hexdigest()

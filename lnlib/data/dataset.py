@@ -1,0 +1,193 @@
+"""What a data set is, and what every source of one needs."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import platformdirs
+import torch
+from jaxtyping import Float32, UInt8
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lnlib.data.lazy import LazyImages
+from lnlib.errors import InvalidValue
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""What LIMIT's experiments scale colour images with."""
+OnPicture = Callable[[int, int], None]
+"""Called with the number done and the number in all while something is read that takes time."""
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Images, true labels and a clean test set, on the CPU.
+
+    Images are uint8 (N, C, H, W) and labels int64 (N,) from 0 to K-1; `mean` and `std` are per channel, of
+    pixels scaled to [0, 1]. Of a data set that comes with noisy labels, the last `num_clean` training rows
+    have true labels, and those before them given ones whose truth is unknown. Raises `InvalidValue` when
+    these do not fit together.
+    """
+
+    name: str
+    train_images: Tensor | LazyImages = field(repr=False)
+    train_labels: Tensor = field(repr=False)
+    test_images: Tensor | LazyImages = field(repr=False)
+    test_labels: Tensor = field(repr=False)
+    class_names: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    train_files: tuple[str, ...] = field(default=(), repr=False)
+    """of pictures in a folder: the training images' paths below it, row by row; empty elsewhere"""
+    num_clean: int | None = None
+    test_files: tuple[str, ...] = field(default=(), repr=False)
+    """the same of the test images"""
+
+    def __post_init__(self) -> None:
+        for part, files, named in (
+            ("training", self.train_files, self.train_images),
+            ("test", self.test_files, self.test_images),
+        ):
+            if files and len(files) != len(named):
+                raise InvalidValue(
+                    f"{self.name} needs a file for each of {len(named)} {part} images, got {len(files)}; "
+                    "name them row by row or not at all"
+                )
+        if self.num_classes < 2:
+            raise InvalidValue(
+                f"{self.name} must have at least 2 classes, got {self.num_classes}; add another"
+            )
+        for part, images, labels in (
+            ("training", self.train_images, self.train_labels),
+            ("test", self.test_images, self.test_labels),
+        ):
+            if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1:] != self.image_shape:
+                raise InvalidValue(
+                    f"{part} images of {self.name} must be uint8 (N, C, H, W) like the training images, "
+                    f"got {images.dtype} {tuple(images.shape)}; convert them"
+                )
+            if labels.dtype != torch.int64 or labels.shape != images.shape[:1] or not len(labels):
+                raise InvalidValue(
+                    f"{part} labels of {self.name} must be int64 ({len(images)},), one per image, "
+                    f"got {labels.dtype} {tuple(labels.shape)}; convert them"
+                )
+            if labels.min() < 0 or labels.max() >= self.num_classes:
+                raise InvalidValue(
+                    f"{part} labels of {self.name} must lie in 0 to {self.num_classes - 1}, "
+                    f"got {labels.min()} to {labels.max()}; name every class in class_names"
+                )
+        if self.num_clean is not None and not 0 < self.num_clean < len(self.train_labels):
+            raise InvalidValue(
+                f"num_clean must lie in 1 to {len(self.train_labels) - 1}, got {self.num_clean}; "
+                "use None for a data set with true labels"
+            )
+        channels = self.image_shape[0]
+        if len(self.mean) != channels or len(self.std) != channels or not all(std > 0 for std in self.std):
+            raise InvalidValue(
+                f"{self.name} needs a mean and a positive std for each of {channels} channels, "
+                f"got {self.mean} and {self.std}; compute them from the training images"
+            )
+
+    @property
+    def num_classes(self) -> int:
+        """K."""
+        return len(self.class_names)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(C, H, W)."""
+        channels, height, width = self.train_images.shape[1:]
+        return channels, height, width
+
+    def normalize(
+        self, images: UInt8[Tensor, "*batch channels height width"]
+    ) -> Float32[Tensor, "*batch channels height width"]:
+        """Pixels (..., C, H, W) as a network takes them: in [0, 1], less the mean, divided by the std."""
+        mean = torch.tensor(self.mean, device=images.device)[:, None, None]
+        std = torch.tensor(self.std, device=images.device)[:, None, None]
+        return images.to(torch.float32).div_(255).sub_(mean).div_(std)
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """A data set that `load` knows: is it `present`, `where` does it lie or would it, and `how` to get it."""
+
+    name: str
+    title: str
+    present: bool
+    where: str
+    size: str
+    how: str
+
+
+def data_root() -> Path:
+    """The folder of downloaded data: `LNLIB_DATA`, or the user's cache folder."""
+    chosen = os.environ.get("LNLIB_DATA")
+    return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("lnlib", appauthor=False)
+
+
+def stratified_order(labels: NDArray[np.int64], generator: np.random.Generator) -> NDArray[np.int64]:
+    """A random order of the rows, every stretch of which holds the classes in their shares, give or take one.
+
+    Labels (N,) to rows (N,). So cuts of the order are disjoint and stratified, and a shorter cut is part of a
+    longer.
+    """
+    by_class = generator.permutation(len(labels))
+    by_class = by_class[np.argsort(labels[by_class], kind="stable")]
+    place = np.concatenate([(np.arange(count) + 0.5) / max(count, 1) for count in np.bincount(labels)])
+    # Classes of one size have equal places; these come in random order.
+    return by_class[np.lexsort((generator.random(len(labels)), place))]
+
+
+def check_every_class(
+    part: str, labels: NDArray[np.int64], class_names: tuple[str, ...], remedy: str
+) -> None:
+    """Raise `InvalidValue` where a part of the data has no example of some class."""
+    counts = np.bincount(labels, minlength=len(class_names))
+    if missing := [class_names[label] for label in np.flatnonzero(counts == 0)]:
+        raise InvalidValue(
+            f"the {part} set needs an image of every class, its {len(labels)} have none of "
+            f"{', '.join(missing)}; {remedy}"
+        )
+
+
+def with_statistics(
+    name: str,
+    pixels: NDArray[np.uint8],
+    labels: NDArray[np.int64],
+    train: NDArray[np.int64],
+    test: NDArray[np.int64],
+    class_names: tuple[str, ...],
+    files: tuple[str, ...] = (),
+) -> Dataset:
+    """A data set whose rows `train` and `test` are told, with the mean and std of its own training images.
+
+    `files` names the pictures by row of `pixels`, where they came from files.
+    """
+    histograms = [np.bincount(channel.ravel(), minlength=256) for channel in pixels[train].swapaxes(0, 1)]
+    levels = np.arange(256) / 255
+    means = [float(np.average(levels, weights=counts)) for counts in histograms]
+    variances = [
+        float(np.average((levels - mean) ** 2, weights=counts))
+        for mean, counts in zip(means, histograms, strict=True)
+    ]
+    return Dataset(
+        name,
+        torch.from_numpy(pixels[train]),
+        torch.from_numpy(labels[train]),
+        torch.from_numpy(pixels[test]),
+        torch.from_numpy(labels[test]),
+        class_names,
+        tuple(means),
+        tuple(variance**0.5 for variance in variances),
+        train_files=tuple(files[row] for row in train) if files else (),
+        test_files=tuple(files[row] for row in test) if files else (),
+    )
+
+
+def cause_of(error: Exception) -> str:
+    """The last line of what went wrong: torchvision lists one line for each mirror it tried."""
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return text.strip().splitlines()[-1].strip("<>")

@@ -1,0 +1,59 @@
+"""Making what a table needs: every run once, those that others begin from first."""
+
+from collections.abc import Callable, Iterable, Sequence
+
+import torch
+
+from lnlib.errors import TrainingDiverged
+from lnlib.experiments.run import Run
+from lnlib.experiments.store import Store
+from lnlib.training import Epoch
+
+OnProgress = Callable[[str, float], None]
+"""Called with what is being done and the share that is done."""
+
+
+def in_order(runs: Iterable[Run]) -> list[Run]:
+    """Each run once, after the ones that it begins from."""
+    ordered: dict[str, Run] = {}
+    for run in runs:
+        for source in in_order(run.sources().values()):
+            ordered.setdefault(source.fingerprint, source)
+        ordered.setdefault(run.fingerprint, run)
+    return list(ordered.values())
+
+
+def make(
+    runs: Sequence[Run],
+    store: Store,
+    device: torch.device | None = None,
+    progress: OnProgress = lambda what, share: None,
+    on_wait: Callable[[Run], None] | None = None,
+) -> dict[str, str]:
+    """Train what is missing of the runs and of those that they begin from; what diverges is left out.
+
+    Returns the messages of the runs that diverged, by fingerprint. Raises what `Store.obtain` raises besides.
+    """
+    missing = [run for run in in_order(runs) if store.find(run) is None]
+    efforts = [effort(run) for run in missing]
+    total, done, diverged = sum(efforts), 0.0, {}
+    for run, share in zip(missing, efforts, strict=True):
+
+        def tick(epoch: Epoch, run: Run = run, share: float = share, done: float = done) -> None:
+            progress(run.label, (done + share * epoch.epoch / run.epochs) / total)
+
+        progress(run.label, done / total)
+        try:
+            store.obtain(run, device, on_epoch=tick, on_wait=on_wait)
+        except TrainingDiverged as error:
+            diverged[run.fingerprint] = str(error)
+        done += share
+        progress(run.label, done / total)
+    return diverged
+
+
+def effort(run: Run) -> float:
+    """How long a run takes beside others, roughly: a training step costs three forward passes a network."""
+    sizes = run.sizes()
+    networks = 2 if run.method in ("limit", "soft-regularization") else 1
+    return float(run.epochs) * (3 * networks * sizes.train + sum(sizes) / run.evaluate_every)

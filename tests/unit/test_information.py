@@ -1,0 +1,57 @@
+"""Label information from both sides, and the Laplace channel that Proposition 3.1 gets wrong."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lnlib import bounds
+from lnlib.analysis.information import information_bounds, laplace_channel_information
+from lnlib.errors import InvalidValue
+from lnlib.methods import LIMIT
+from lnlib.training import fit
+
+
+@pytest.mark.parametrize(("variance", "nats", "claimed"), [(0.01, 0.00901, 0.00498), (1.0, 0.4125, 0.3466)])
+def test_laplace_noise_lets_more_through_than_the_paper_claims(variance, nats, claimed):
+    information = laplace_channel_information(variance) * math.log(2)
+    assert information == pytest.approx(nats, rel=1e-3)
+    assert 0.5 * math.log1p(variance) == pytest.approx(claimed, rel=1e-3)
+    corrected = float(bounds.gradient_information_bound(1, variance, 1.0, "laplace")) * math.log(2)
+    assert claimed < information < corrected
+
+
+def test_the_laplace_channel_depends_on_the_ratio_alone_and_vanishes_with_the_signal():
+    assert laplace_channel_information(0.5, 2.0) == pytest.approx(laplace_channel_information(0.25), rel=1e-6)
+    assert laplace_channel_information(1e-6) < 1e-5
+    # A strong signal: h(X + ε) tends to h(X).
+    strong = math.log2(math.sqrt(2 * math.pi * math.e * 1e4)) - (1 + math.log(math.sqrt(2))) / math.log(2)
+    assert laplace_channel_information(1e4) == pytest.approx(strong, rel=1e-3)
+    with pytest.raises(InvalidValue, match="variances must be positive, got 0"):
+        laplace_channel_information(0)
+
+
+def test_each_epoch_adds_what_proposition_3_1_allows():
+    history = pd.DataFrame({"epoch": [1, 2], "memorized_bits": [0.0, 0.1], "squared_gradient": [0.09, 0.18]})
+    frame = information_bounds(history, sigma=0.1, num_classes=10)
+    first, second = (4.5 * math.log2(1 + norm / 0.09) for norm in (0.09, 0.18))
+    assert frame["at_most"].to_list() == pytest.approx([first, first + second])
+    assert frame["at_least"].to_list() == [0.0, 0.1]
+    laplace = information_bounds(history, 0.1, 10, "laplace")["at_most"]
+    each = 5 * math.log2(1 + 0.09 / 0.1) + 10 * (0.5 * math.log(math.pi * math.e) - 1) / math.log(2)
+    assert laplace[0] == pytest.approx(each)
+    with pytest.raises(InvalidValue, match="the history needs the column squared_gradient"):
+        information_bounds(history.drop(columns="squared_gradient"), 0.1, 10)
+
+
+def test_the_bound_from_above_is_vacuous_within_an_epoch_at_a_middle_sigma_of_the_paper(make_digits_task):
+    task = make_digits_task(0.5, train_size=300)
+    run = fit(LIMIT("gaussian", sampling=True, sigma=0.0316), task, epochs=3)
+    for _ in run:
+        pass
+    frame = information_bounds(run.history.to_frame(), 0.0316, 10)
+    entropy = float(bounds.label_entropy(task.truth.matrix, task.truth.prior))
+    assert frame["at_most"].iloc[0] > entropy
+    assert (frame["at_least"] <= frame["at_most"]).all()
+    assert np.isfinite(frame["at_most"]).all()

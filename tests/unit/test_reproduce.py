@@ -1,0 +1,397 @@
+"""The paper's tables with ours beside: the protocols, what is made and reused, how settings are chosen,
+what is written.
+"""
+
+import json
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from lnlib import cli
+from lnlib.data import Dataset
+from lnlib.errors import InvalidValue, TrainingDiverged, UnknownName
+from lnlib.experiments import runner, tables
+from lnlib.experiments.presets import BUDGETS, TABLE1, TABLE2, TABLES, cell_runs, named_cells, named_rows
+from lnlib.experiments.run import Run
+from lnlib.experiments.store import Store
+from lnlib.experiments.tables import Request, gather, reproduce
+from lnlib.methods import METHODS, CrossEntropy
+
+SHORT = {"epochs": 2, "cells": ["p=0.5,n=all"], "train_size": 200}
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(cli.app, list(arguments))
+
+
+def one_line_error(result):
+    assert result.exit_code == 2, result.output
+    (line,) = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    return line
+
+
+# The presets.
+
+
+@pytest.mark.parametrize("table", TABLES.values(), ids=lambda table: table.name)
+def test_every_number_of_the_papers_table_has_its_cell(table):
+    numbers = tables.paper_table(table.source)
+    ours = numbers[numbers["dataset"] == table.dataset]
+    request = replace(REQUEST, table=table, dataset=table.dataset.lower())
+    found = [tables.paper_value(request, row, cell) for row in table.rows for cell in table.cells]
+    assert sorted(value for value in found if not np.isnan(value)) == sorted(ours["value"])
+    assert {row.paper for row in table.rows} == set(ours["method"])
+    assert {row.method for row in table.rows} <= set(METHODS)
+
+
+def test_all_tables_of_both_papers_are_shipped():
+    names = ["limit_table1", "limit_table2", *(f"metainfonet_table{number}" for number in range(1, 7))]
+    for name in names:
+        frame = tables.paper_table(f"{name}.csv")
+        assert len(frame) and frame["value"].between(0, 100).all() and frame["noise"].notna().all()
+
+
+REQUEST = Request(TABLE1, "mnist", BUDGETS["quick"], TABLE1.rows, TABLE1.cells, (42,))
+
+
+def spec(table, row, cell, budget="paper", dataset="mnist"):
+    (row,), (cell,) = named_rows(table, [row]), named_cells(table, [cell])
+    return cell_runs(dataset, row, cell, BUDGETS[budget], table.seeds)
+
+
+def test_the_papers_protocol_on_mnist():
+    grid = spec(TABLE1, "limit-l-s", "p=0.8,n=10000")
+    assert [setting["beta"] for setting, _ in grid] == [0.0, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0]
+    runs = grid[0][1]
+    assert [run.seed for run in runs] == [42, 43, 44, 45, 46]
+    run = runs[0]
+    assert (run.net, run.batch_size, run.epochs, run.patience, run.train_size) == (
+        "cnn",
+        256,
+        400,
+        100,
+        10000,
+    )
+    assert run.member_parts()[1].optimizer.lr == 1e-3 and run.validation == 0.2 and run.noise == "uniform"
+    assert [setting["sigma"] for setting, _ in spec(TABLE1, "limit-g+s", "p=0.8,n=all")][:4] == [
+        0.3162,
+        0.1,
+        0.0316,
+        0.01,
+    ]
+    assert [setting["lr"] for setting, _ in spec(TABLE1, "dmi", "p=0,n=all")] == [1e-3, 1e-4, 1e-5, 1e-6]
+    assert len(spec(TABLE1, "soft-reg", "p=0,n=all")) == 20
+
+
+@pytest.mark.parametrize(
+    ("row", "cell", "patience"),
+    [
+        ("ce", "noise=uniform,p=0.4", 100),
+        ("limit-l", "noise=uniform,p=0.4", 200),
+        ("limit-l+init", "noise=uniform,p=0.4", 200),
+        ("fw", "noise=pair,p=0.4", 50),
+        ("dmi", "noise=pair,p=0.4", 100),
+        ("limit-g", "noise=pair,p=0.4", 100),
+        ("limit-g+init", "noise=pair,p=0.4", 200),
+    ],
+)
+def test_patience_is_the_papers_or_the_same_for_all_rows(row, cell, patience):
+    (_, (run,)), *_ = spec(TABLE2, row, cell, dataset="cifar-10")
+    assert run.patience == patience
+    assert (run.net, run.augment, run.seed) == ("resnet34", True, 42)
+    (_, (equal,)), *_ = spec(TABLE2, row, cell, budget="equal", dataset="cifar-10")
+    assert equal.patience == 200
+    # Whatever its own patience, a row begins from the run that is the table's row CE.
+    (_, (cross_entropy,)), *_ = spec(TABLE2, "ce", cell, dataset="cifar-10")
+    assert all(source == cross_entropy for source in run.sources().values())
+
+
+def test_few_images_are_seen_more_often_and_evaluated_as_often():
+    (_, (run,)), *_ = cell_runs("mnist", TABLE1.rows[0], TABLE1.cells[3], BUDGETS["laptop"], (42,), epochs=4)
+    assert (run.train_size, run.epochs, run.evaluate_every) == (1000, 40, 10)
+    (_, (run,)), *_ = cell_runs("mnist", TABLE1.rows[0], TABLE1.cells[5], BUDGETS["laptop"], (42,), epochs=4)
+    assert (run.train_size, run.epochs, run.evaluate_every) == (None, 4, 1)
+
+
+def test_cells_are_selected_by_their_parts():
+    assert len(named_cells(TABLE1, None)) == 12
+    assert [cell.rate for cell in named_cells(TABLE1, ["n=1000"])] == [0.0, 0.5, 0.8, 0.89]
+    assert [cell.parts["n"] for cell in named_cells(TABLE1, ["p=0.50, n=all", "p=.8,n=1000"])] == [
+        "all",
+        "1000",
+    ]
+    assert [cell.noise for cell in named_cells(TABLE2, ["p=0.4"])] == ["uniform", "pair"]
+    assert [row.name for row in named_rows(TABLE1, ["LIMIT_L -S", "mae"])] == ["mae", "limit-l-s"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "error", "message"),
+    [
+        ({"table": "limit-tabel1"}, UnknownName, "unknown table 'limit-tabel1': did you mean 'limit-table1'"),
+        ({"budget": "quikc"}, UnknownName, "did you mean 'quick'"),
+        ({"dataset": "digit"}, UnknownName, "did you mean 'digits'"),
+        ({"rows": ["limitl"]}, UnknownName, "unknown row of limit-table1 'limitl': did you mean 'limit-l"),
+        ({"cells": ["q=0.5"]}, UnknownName, "unknown part of a cell of limit-table1 'q'"),
+        ({"cells": ["p=0.6"]}, UnknownName, "unknown p of limit-table1 '0.6'"),
+        ({"cells": ["p"]}, InvalidValue, "--cells takes NAME=VALUE, got 'p'; try p=0.89,n=all"),
+        (
+            {"cells": ["n=10000"]},
+            InvalidValue,
+            "need more training images than 1200, which is what digits has",
+        ),
+        ({"table": "limit-table2", "cells": ["noise=pair,p=0.8"]}, InvalidValue, "must name a cell"),
+        ({"seeds": [-1]}, InvalidValue, "seed, field of a run: .* got -1"),
+        ({"epochs": 0}, InvalidValue, "epochs.* got 0"),
+        ({"train_size": 0}, InvalidValue, "train_size.* got 0"),
+    ],
+)
+def test_bad_requests_are_refused_before_anything_trains(fields, error, message):
+    with pytest.raises(error, match=message):
+        Request.parse(**{"table": "limit-table1", **fields})
+
+
+# Making a table.
+
+
+def test_what_others_begin_from_comes_first_and_nothing_twice():
+    fields = {"epochs": 2}
+    runs = [
+        Run.parse(fields | {"method": method})
+        for method in ("dmi", "forward-correction", "cross-entropy", "mae")
+    ]
+    ordered = runner.in_order(runs)
+    assert [run.method for run in ordered] == ["cross-entropy", "dmi", "forward-correction", "mae"]
+
+
+def test_a_table_is_made_in_pieces_that_join_and_nothing_is_trained_twice(tmp_path):
+    store, shares = Store(tmp_path), []
+    first = Request.parse("limit-table1", rows=["dmi"], **SHORT)
+    reproduce(first, store, progress=lambda what, share: shares.append(share))
+    assert shares == sorted(shares) and shares[-1] == 1
+    # DMI's two learning rates and the cross-entropy run that they begin from.
+    assert sorted(run.spec["method"] for run in store.runs()) == ["cross-entropy", "dmi", "dmi"]
+    second = Request.parse("limit-table1", rows=["ce", "limit-l-s"], **SHORT)
+    frame = reproduce(second, store)
+    assert len(store.runs()) == 5
+    assert list(frame.loc[frame["ours"].notna(), "row"]) == ["ce", "dmi", "limit-l-s"]
+    # No data for n = 1000 and 10000.
+    assert {*frame["cell"]} == {f"p={p}, n=all" for p in ("0", "0.5", "0.8", "0.89")} and {*frame["n"]} == {
+        200
+    }
+    again = []
+    pd.testing.assert_frame_equal(
+        reproduce(first, store, progress=lambda what, share: again.append(share)), frame
+    )
+    assert again == []
+
+
+def test_the_setting_is_chosen_by_noisy_validation_whatever_the_test_set_says(tmp_path):
+    store, request = Store(tmp_path), Request.parse("limit-table1", rows=["limit-l-s"], **SHORT)
+    reproduce(request, store)
+    grid = request.grid(request.rows[0], request.cells[0])
+    for (_, (run,)), validation, test in zip(
+        grid, ([0.3, 0.6], [0.5, 0.4]), ([0.9, 0.2], [0.8, 0.95]), strict=True
+    ):
+        path = store.folder(run) / "history.csv"
+        pd.read_csv(path).assign(validation_accuracy=validation, test_accuracy=test).to_csv(path, index=False)
+    frame = gather(request, store)
+    (record,) = frame[frame["ours"].notna()].to_dict("records")
+    assert record["setting"] == "beta=3" and record["settings"] == "2 of 2"
+    assert record["ours"] == pytest.approx(20.0) and record["validation"] == pytest.approx(60.0)
+    assert record["difference"] == pytest.approx(20.0 - 99.0) and record["best_epoch"] == "2"
+    assert record["std_over"] == "bootstrap"
+    assert record["std"] == pytest.approx(100 * np.sqrt(0.2 * 0.8 / 297), rel=0.1)
+
+
+def test_several_seeds_give_a_mean_and_their_own_spread(tmp_path):
+    store, request = Store(tmp_path), Request.parse("limit-table1", rows=["ce"], seeds=[1, 2, 3], **SHORT)
+    frame = reproduce(request, store)
+    (record,) = frame[frame["ours"].notna()].to_dict("records")
+    tests = [100 * store.find(run).best["test_accuracy"] for run in request.runs()]
+    assert (record["seeds"], record["std_over"]) == (3, "seeds")
+    assert record["ours"] == pytest.approx(np.mean(tests)) and record["std"] == pytest.approx(
+        np.std(tests, ddof=1)
+    )
+    fourth = Request.parse("limit-table1", rows=["ce"], seeds=[1, 2, 3, 4], **SHORT)
+    unfinished = gather(fourth, store)
+    assert unfinished["ours"].isna().all() and set(unfinished["seeds"]) == {0}
+
+
+@dataclass(frozen=True)
+class Diverging(CrossEntropy):
+    """In place of MAE: never finite."""
+
+    name = "mae"
+
+    def loss(self, nets, batch):
+        return super().loss(nets, batch) * float("nan")
+
+
+def test_a_run_that_diverges_is_marked_and_the_rest_is_made(tmp_path, monkeypatch):
+    monkeypatch.setitem(METHODS, "mae", Diverging)
+    store, request = Store(tmp_path), Request.parse("limit-table1", rows=["ce", "mae", "limit-l-s"], **SHORT)
+    for _ in range(2):  # made, and found
+        frame = reproduce(request, store).set_index(["row", "cell"])
+        assert frame.loc[("mae", "p=0.5, n=all"), "diverged"] == "the only setting"
+        assert frame.loc[("limit-l-s", "p=0.5, n=all"), "ours"] > 0
+        assert "98.1 → diverged" in tables.to_markdown(request, frame.reset_index())
+    diverged = runner.make(request.runs(), store)
+    assert ["not a finite number" in message for message in diverged.values()] == [True]
+    with pytest.raises(TrainingDiverged):
+        store.obtain(request.grid(request.table.rows[3], request.cells[0])[0][1][0])
+
+
+def test_the_table_is_written_for_people_and_for_programs(tmp_path):
+    request = Request.parse("limit-table1", rows=["ce", "mae"], **SHORT)
+    frame = reproduce(request, Store(tmp_path / "runs"))
+    csv, markdown, page = tables.write(request, frame, tmp_path)
+    assert [path.name for path in (csv, markdown, page)] == [
+        f"limit-table1-digits-quick.{kind}" for kind in ("csv", "md", "html")
+    ]
+    read = pd.read_csv(csv)
+    np.testing.assert_allclose(read["ours"], frame["ours"], rtol=1e-5)
+    text = markdown.read_text(encoding="utf-8")
+    (line,) = [line for line in text.splitlines() if line.startswith("| MAE |")]
+    assert (
+        "98.1 → " in line
+        and " ± " in line
+        and line.count("|") == 1 + 1 + frame.query("paper == paper")["cell"].nunique()
+    )
+    assert (
+        "The paper's numbers are for MNIST, ours for digits." in text
+        and "At most 200 training images" in text
+    )
+    assert "up to 2 epochs" in text and "seeds 42" in text and "Device: CPU" in text
+    html = page.read_text(encoding="utf-8")
+    assert "Plotly.newPlot" in html and "p=0.5, n=all" in html
+
+
+@pytest.mark.slow
+def test_table_2_trains_resnet_34_with_augmentation_on_images_of_cifars_shape(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+
+    def images(count):
+        return torch.from_numpy(rng.integers(0, 256, (count, 3, 32, 32), dtype=np.uint8))
+
+    tiny = Dataset(
+        name="CIFAR-10 (JPEG copy)",
+        train_images=images(100),
+        train_labels=torch.arange(100) % 10,
+        test_images=images(10),
+        test_labels=torch.arange(10),
+        class_names=tuple("abcdefghij"),
+        mean=(0.485, 0.456, 0.406),
+        std=(0.229, 0.224, 0.225),
+    )
+    monkeypatch.setattr("lnlib.experiments.run.load", lambda name: tiny)
+    request = Request.parse(
+        "limit-table2",
+        dataset="cifar-10-jpeg",
+        budget="laptop",
+        rows=["limit-l+init"],
+        cells=["noise=uniform,p=0.4"],
+        epochs=1,
+        train_size=20,
+    )
+    request = replace(request, budget=replace(request.budget, grids={}))
+    frame = reproduce(request, Store(tmp_path))
+    made = frame[frame["ours"].notna()].set_index("row")
+    # The cross-entropy run that the predictor begins from is the row CE.
+    assert list(made.index) == ["ce", "limit-l+init"]
+    assert list(made["paper"]) == [81.0, 90.2] and set(made["epochs"]) == {"1"}
+
+
+# The commands.
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("LNLIB_RUNS", raising=False)
+    return tmp_path
+
+
+REPRODUCE = ["reproduce", "limit-table1", "--epochs", "1", "--train-size", "100", "--cells", "p=0.8,n=all"]
+
+
+def test_reproduce_prints_the_table_and_writes_it(here):
+    result = invoke(*REPRODUCE, "--rows", "ce", "--rows", "mae")
+    assert result.exit_code == 0, result.output
+    assert [line.split()[0] for line in result.stdout.splitlines() if "87.2 →" in line] == ["ce"]
+    assert result.stdout.endswith("limit-table1-digits-quick.html\n") and "100%" in result.stderr
+    assert len(list((here / "tables").iterdir())) == 3
+    assert len(list((here / "runs").glob("[0-9a-f]*"))) == 2
+
+
+def test_reproduce_and_runs_speak_json(here):
+    report = json.loads(invoke(*REPRODUCE, "--rows", "limit-l-s", "--json").stdout)
+    assert [name.rpartition(".")[2] for name in report["files"]] == ["csv", "md", "html"]
+    (cell,) = [cell for cell in report["cells"] if cell["ours"] is not None]
+    assert cell["row"] == "limit-l-s" and cell["paper"] == 97.7 and cell["fingerprints"]
+    listed = json.loads(invoke("runs", "--json").stdout)
+    assert json.loads(invoke("runs", "list", "--json").stdout) == listed
+    names = [run["fingerprint"] for run in listed]
+    assert cell["fingerprints"] in names and len(names) == 2
+    shown = json.loads(invoke("runs", "show", names[0][:7], "--json").stdout)
+    assert (
+        shown["fingerprint"] == names[0] and len(shown["history"]) == 1 and shown["spec"]["method"] == "limit"
+    )
+    compared = json.loads(invoke("runs", "compare", *names, "--json").stdout)
+    assert sorted(compared["method_options.beta"].values()) == [3.0, 10.0] and "seed" not in compared
+    assert json.loads(invoke("runs", "remove", names[0], "--json").stdout) == [names[0]]
+    assert [run["fingerprint"] for run in json.loads(invoke("runs", "--json").stdout)] == names[1:]
+
+
+def test_runs_are_shown_to_people(here):
+    assert "no runs in runs" in invoke("runs").stdout
+    invoke("train", "--epochs", "2", "--train-size", "100", "--method", "limit", "--set", "beta=3")
+    invoke("train", "--epochs", "2", "--train-size", "100")
+    lines = invoke("runs").stdout.splitlines()
+    assert len(lines) == 3 and any("limit(beta=3.0)" in line and "finished" in line for line in lines)
+    names = [line.split()[0] for line in lines[1:]]
+    shown = invoke("runs", "show", names[0]).stdout
+    assert shown.startswith(f"{names[0]} · finished") and "train_size" in shown
+    assert "method_options.beta" in invoke("runs", "compare", *names).stdout
+    assert invoke("runs", "remove", *names).stdout.count("removed") == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["reproduce", "limit-table3"], "did you mean 'limit-table"),
+        (["reproduce", "limit-table1", "--rows", "limit-m-s"], "did you mean 'limit-"),
+        (["reproduce", "limit-table1", "--budget", "papers"], "did you mean 'paper'"),
+        (["runs", "show", "abc"], "unknown run 'abc'"),
+        (["runs", "compare", "abc", "abd"], "unknown run 'abc'"),
+        (["runs", "remove", "abc"], "unknown run 'abc'"),
+        (["train", "--set", "lr=1", "--method", "mae"], "unknown option of mae 'lr'"),
+    ],
+)
+@pytest.mark.usefixtures("here")
+def test_bad_names_are_one_line(arguments, said):
+    assert said in one_line_error(invoke(*arguments))
+
+
+def test_an_interrupted_command_says_so_and_goes_on_with_the_next_call(here, monkeypatch):
+    def interrupted(self, *args, **kwargs):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "obtain", interrupted)
+        result = invoke(*REPRODUCE, "--rows", "ce")
+    assert result.exit_code == 130
+    assert invoke(*REPRODUCE, "--rows", "ce").exit_code == 0
+
+
+def test_what_is_damaged_is_a_note_on_stderr(here):
+    invoke(*REPRODUCE, "--rows", "ce")
+    (folder,) = (here / "runs").glob("[0-9a-f]*")
+    (folder / "summary.json").write_text("{")
+    result = invoke(*REPRODUCE, "--rows", "ce")
+    assert result.exit_code == 0
+    (note,) = [line for line in result.stderr.splitlines() if line.startswith("note: ")]
+    assert "summary.json cannot be read" in note and "set-aside" in note

@@ -19,6 +19,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from lnlib.analysis.memorization import memorization_split
 from lnlib.data.task import Task
+from lnlib.device import keep_freed_memory
 from lnlib.errors import InvalidValue, LnlibError, TrainingDiverged
 from lnlib.methods.base import Batch, Draw, Examples, Method, Phase, TrainingData
 from lnlib.nets import MLP, Dropout, Net, NetSpec
@@ -199,6 +200,8 @@ class Engine(ABC):
         on_step: OnStep | None = None,
     ) -> None:
         self.members, self.settings, self.device = list(members), settings, device
+        if device.type == "cpu":
+            keep_freed_memory()
         self.resident = resident or Resident(device, settings.dtype)
         self.on_step = on_step
         self.streams = [Streams(member.seed, device) for member in members]

@@ -11,7 +11,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from lnlib import cli
+from lnlib import cli, plots
 from lnlib.data import Dataset
 from lnlib.errors import InvalidValue, TrainingDiverged, UnknownName
 from lnlib.experiments import runner, tables
@@ -395,3 +395,32 @@ def test_what_is_damaged_is_a_note_on_stderr(here):
     assert result.exit_code == 0
     (note,) = [line for line in result.stderr.splitlines() if line.startswith("note: ")]
     assert "summary.json cannot be read" in note and "set-aside" in note
+
+
+# The chart.
+
+
+def frame_of(cells):
+    row = {"paper": 90.0, "ours": 88.5, "difference": -1.5, "std": 0.4, "std_over": "bootstrap", "seeds": 1}
+    row |= {"setting": "beta=3", "validation": 48.0, "epochs": "15", "device": "CPU, 1 thread"}
+    return pd.DataFrame(
+        [{"cell": cell, "method": name, **row} for cell in cells for name in ("CE", "LIMIT_L -S")]
+    )
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3])
+def test_the_chart_has_a_panel_a_cell_and_the_page_a_table_of_what_it_draws(count):
+    frame = frame_of([f"p=0.{number}" for number in range(count)])
+    unmade = frame_of(["p=0.9"]).assign(ours=np.nan)
+    chart = plots.table_chart(pd.concat([frame, unmade]), "Table 1")
+    assert [trace.name for trace in chart.data] == ["paper", "ours ± std"] * count
+    assert all(list(trace.x) == [90.0, 90.0] for trace in chart.data[::2])
+    page = plots.table_comparison(pd.concat([frame, unmade]), "Table 1", "How it was made.")
+    (table,) = [trace for trace in page.data if trace.type == "table"]
+    assert len(table.cells["values"][0]) == len(frame)
+    assert page.layout.annotations[-1].text == "How it was made." and page.layout.height > chart.layout.height
+
+
+def test_the_variants_of_a_method_wear_its_colour():
+    ours = plots.table_chart(frame_of(["p=0.5"]), "Table 1").data[1]
+    assert list(ours.marker.color) == [plots.style("CE").color, plots.style("LIMIT-L").color]

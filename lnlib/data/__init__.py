@@ -1,6 +1,6 @@
 """Data: where the images come from, and the task that a learner sees of them."""
 
-from lnlib.data.dataset import Dataset, DatasetInfo, data_root
+from lnlib.data.dataset import METAINFONET_MEAN, METAINFONET_STD, Dataset, DatasetInfo, data_root
 from lnlib.data.folder import image_folder
 from lnlib.data.lazy import LazyImages
 from lnlib.data.sources import FOLDER, available, fetch, load
@@ -8,6 +8,8 @@ from lnlib.data.task import Split, Task, Truth, Visible, given_task, make_task
 
 __all__ = [
     "FOLDER",
+    "METAINFONET_MEAN",
+    "METAINFONET_STD",
     "Dataset",
     "DatasetInfo",
     "LazyImages",

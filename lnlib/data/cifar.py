@@ -2,22 +2,18 @@
 
 import contextlib
 import hashlib
-import os
 import warnings
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import platformdirs
 import torch
 from numpy.typing import NDArray
 
 from lnlib.data.dataset import IMAGENET_MEAN, IMAGENET_STD, Dataset, OnPicture, cause_of, check_every_class
-from lnlib.data.folder import decode, train_and_test
-from lnlib.errors import DataUnavailable, LnlibError
-from lnlib.files import whole_file
+from lnlib.data.folder import decoded_once, train_and_test
+from lnlib.errors import DataUnavailable
 
 JPEG_TITLE = "CIFAR-10 (JPEG copy)"
 SIDE = 32
@@ -77,7 +73,7 @@ def read_cifar_jpeg(folder: Path, name: str, progress: OnPicture | None = None) 
     class_names, files, labels, num_train = train_and_test(folder)
     check_every_class("training", labels[:num_train], class_names, "add pictures")
     check_every_class("test", labels[num_train:], class_names, "add pictures")
-    images = torch.from_numpy(_decoded(folder, files, progress))
+    images = torch.from_numpy(decoded_once(folder, files, SIDE, progress))
     paths = tuple(file.relative_to(folder).as_posix() for file in files)
     return Dataset(
         name,
@@ -91,34 +87,3 @@ def read_cifar_jpeg(folder: Path, name: str, progress: OnPicture | None = None) 
         train_files=paths[:num_train],
         test_files=paths[num_train:],
     )
-
-
-def _decoded(folder: Path, files: list[Path], progress: OnPicture | None) -> NDArray[np.uint8]:
-    """The pictures' pixels (N, 3, 32, 32), from the cache where the files are as they were."""
-    place = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
-    cache = platformdirs.user_cache_path("lnlib", appauthor=False) / f"decoded-{place}.npz"
-    listing = _listing(files)
-    try:
-        with open(cache, "rb") as file, np.load(file, allow_pickle=False) as kept:
-            if kept["listing"] == listing:
-                pixels: NDArray[np.uint8] = kept["pixels"]
-                return pixels
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        pass  # not there, or damaged: it is written again
-    pixels = decode(folder, files, SIDE, progress)
-    pixels = np.ascontiguousarray(np.broadcast_to(pixels, (len(pixels), 3, SIDE, SIDE)))
-    try:
-        with whole_file(cache) as new:
-            np.savez(new, listing=np.array(listing), pixels=pixels)
-    except LnlibError:
-        pass  # the cache is a convenience
-    return pixels
-
-
-def _listing(files: list[Path]) -> str:
-    """A hash of the files' names, sizes and dates."""
-    digest = hashlib.sha256()
-    for file in files:
-        status = os.stat(file)
-        digest.update(f"{file}|{status.st_size}|{status.st_mtime_ns}\n".encode())
-    return digest.hexdigest()

@@ -17,6 +17,10 @@ from lnlib.errors import InvalidValue
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """What LIMIT's experiments scale colour images with."""
+METAINFONET_MEAN = (125.3 / 255, 123.0 / 255, 113.9 / 255)
+METAINFONET_STD = (63.0 / 255, 62.1 / 255, 66.7 / 255)
+"""What Meta-Weight-Net's code scales CIFAR with, and with it MetaInfoNet: their preprocessing is
+`replace(dataset, mean=METAINFONET_MEAN, std=METAINFONET_STD)` and `FlipCrop(mode="reflect")`."""
 OnPicture = Callable[[int, int], None]
 """Called with the number done and the number in all while something is read that takes time."""
 
@@ -27,8 +31,9 @@ class Dataset:
 
     Images are uint8 (N, C, H, W) and labels int64 (N,) from 0 to K-1; `mean` and `std` are per channel, of
     pixels scaled to [0, 1]. Of a data set that comes with noisy labels, the last `num_clean` training rows
-    have true labels, and those before them given ones whose truth is unknown. Raises `InvalidValue` when
-    these do not fit together.
+    have true labels, and those before them given ones whose truth is unknown; where people gave other labels
+    to images whose truth is known, these are `given_labels` (N,). Raises `InvalidValue` when these do not fit
+    together.
     """
 
     name: str
@@ -44,6 +49,7 @@ class Dataset:
     num_clean: int | None = None
     test_files: tuple[str, ...] = field(default=(), repr=False)
     """the same of the test images"""
+    given_labels: Tensor | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         for part, files, named in (
@@ -59,8 +65,10 @@ class Dataset:
             raise InvalidValue(
                 f"{self.name} must have at least 2 classes, got {self.num_classes}; add another"
             )
+        given = self.train_labels if self.given_labels is None else self.given_labels
         for part, images, labels in (
             ("training", self.train_images, self.train_labels),
+            ("given training", self.train_images, given),
             ("test", self.test_images, self.test_labels),
         ):
             if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1:] != self.image_shape:
@@ -78,6 +86,11 @@ class Dataset:
                     f"{part} labels of {self.name} must lie in 0 to {self.num_classes - 1}, "
                     f"got {labels.min()} to {labels.max()}; name every class in class_names"
                 )
+        if self.num_clean is not None and self.given_labels is not None:
+            raise InvalidValue(
+                f"{self.name} must have num_clean or given_labels, got both; use given_labels where every "
+                "true label is known"
+            )
         if self.num_clean is not None and not 0 < self.num_clean < len(self.train_labels):
             raise InvalidValue(
                 f"num_clean must lie in 1 to {len(self.train_labels) - 1}, got {self.num_clean}; "

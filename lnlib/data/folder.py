@@ -1,9 +1,12 @@
 """The reader's own pictures: one folder per class."""
 
+import hashlib
 import os
+import zipfile
 from pathlib import Path
 
 import numpy as np
+import platformdirs
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
@@ -15,7 +18,8 @@ from lnlib.data.dataset import (
     stratified_order,
     with_statistics,
 )
-from lnlib.errors import DataUnavailable, InvalidValue
+from lnlib.errors import DataUnavailable, InvalidValue, LnlibError
+from lnlib.files import whole_file
 from lnlib.seeding import stream
 
 
@@ -125,6 +129,41 @@ def decode(root: Path, files: list[Path], size: int, progress: OnPicture | None 
         )
     channels = max(len(picture) for picture in decoded)
     return np.stack([np.broadcast_to(picture, (channels, size, size)) for picture in decoded])
+
+
+def decoded_once(
+    folder: Path, files: list[Path], side: int, progress: OnPicture | None = None
+) -> NDArray[np.uint8]:
+    """Pictures in colour (N, 3, side, side), from the user's cache folder where the files' names, sizes and
+    dates are as they were when these pictures were decoded. Raises as `decode`.
+    """
+    place = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
+    cache = platformdirs.user_cache_path("lnlib", appauthor=False) / f"decoded-{place}.npz"
+    listing = _listing(files)
+    try:
+        with open(cache, "rb") as file, np.load(file, allow_pickle=False) as kept:
+            if kept["listing"] == listing:
+                pixels: NDArray[np.uint8] = kept["pixels"]
+                return pixels
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        pass  # not there, or damaged: it is written again
+    pixels = decode(folder, files, side, progress)
+    pixels = np.ascontiguousarray(np.broadcast_to(pixels, (len(pixels), 3, side, side)))
+    try:
+        with whole_file(cache) as new:
+            np.savez(new, listing=np.array(listing), pixels=pixels)
+    except LnlibError:
+        pass  # the cache is a convenience
+    return pixels
+
+
+def _listing(files: list[Path]) -> str:
+    """A hash of the files' names, sizes and dates."""
+    digest = hashlib.sha256()
+    for file in files:
+        status = os.stat(file)
+        digest.update(f"{file}|{status.st_size}|{status.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
 
 
 def _picture(file: Path, size: int) -> NDArray[np.uint8]:

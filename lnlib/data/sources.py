@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from lnlib.data import idx
+from lnlib.data import animal10n, idx
 from lnlib.data.cifar import JPEG_TITLE, old_pickles, read_cifar, read_cifar_jpeg
 from lnlib.data.clothing1m import has_lists, read_clothing1m
 from lnlib.data.dataset import (
@@ -28,6 +28,7 @@ from lnlib.data.dataset import (
     with_statistics,
 )
 from lnlib.data.folder import image_folder
+from lnlib.data.human import with_human_labels
 from lnlib.errors import DataUnavailable, unknown_name
 from lnlib.seeding import stream
 
@@ -56,7 +57,7 @@ def load(name: str, progress: OnPicture | None = None) -> Dataset:
 
 def available() -> list[DatasetInfo]:
     """The data sets that `load` knows, the bundled one first; reads the files to see that they are whole,
-    save for the folders of pictures.
+    save for those that the reader lays out.
     """
     return [one.info for one in _KNOWN]
 
@@ -171,7 +172,7 @@ class _Download:
 
 @dataclass(frozen=True)
 class _LaidOut:
-    """A folder of pictures that the reader lays out `below` the root."""
+    """Files that the reader lays out `below` the root."""
 
     name: str
     title: str
@@ -232,7 +233,35 @@ def _cifar(name: str, title: str, torchvision_name: str, below: str, files: tupl
     )
 
 
-_KNOWN = (
+def _human(name: str, title: str, base: _Download, file: str, key: str, share: str) -> _LaidOut:
+    """The labels `key` that people gave to a CIFAR's training images; about a `share` of them are wrong."""
+
+    def is_there(folder: Path) -> bool:
+        return (folder / file).is_file() and all((base.folder / part).is_file() for part in base.files)
+
+    return _LaidOut(
+        name=name,
+        title=title,
+        size=f"{base.title} with the labels of people, {share} of them wrong",
+        below="cifar-n",
+        origin=f"run `{base.command}` and put {file} from github.com/UCSC-REAL/cifar-10-100n",
+        is_there=is_there,
+        reader=lambda folder, name, progress: with_human_labels(
+            base.read(progress), name, folder / file, key
+        ),
+    )
+
+
+_CIFAR_10 = _cifar(
+    "cifar-10",
+    "CIFAR-10",
+    "CIFAR10",
+    "cifar-10-batches-py",
+    (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch", "batches.meta"),
+)
+_CIFAR_100 = _cifar("cifar-100", "CIFAR-100", "CIFAR100", "cifar-100-python", ("train", "test", "meta"))
+
+_KNOWN: tuple[_Bundled | _Download | _LaidOut, ...] = (
     _Bundled(),
     _idx(
         "mnist",
@@ -263,14 +292,8 @@ _KNOWN = (
         ),
         "70 000 images of 28×28, 31 MB to download, 55 MB on disk",
     ),
-    _cifar(
-        "cifar-10",
-        "CIFAR-10",
-        "CIFAR10",
-        "cifar-10-batches-py",
-        (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch", "batches.meta"),
-    ),
-    _cifar("cifar-100", "CIFAR-100", "CIFAR100", "cifar-100-python", ("train", "test", "meta")),
+    _CIFAR_10,
+    _CIFAR_100,
     _LaidOut(
         name="cifar-10-jpeg",
         title=JPEG_TITLE,
@@ -290,6 +313,27 @@ _KNOWN = (
         is_there=has_lists,
         reader=read_clothing1m,
     ),
+    _LaidOut(
+        name="animal-10n",
+        title="ANIMAL-10N",
+        size="50 000 photographs of 64×64 with noisy labels, 5 000 with true ones",
+        below="ANIMAL-10N",
+        origin="ask its authors (dm.kaist.ac.kr/datasets/animal-10n) for it and put the folders training and "
+        "testing",
+        is_there=animal10n.has_parts,
+        reader=animal10n.read_animal10n,
+    ),
+    *(
+        _human(f"cifar-10n-{kind}", f"CIFAR-10N ({kind})", _CIFAR_10, "CIFAR-10_human.pt", key, share)
+        for kind, key, share in (
+            ("aggregate", "aggre_label", "9%"),
+            ("random1", "random_label1", "17%"),
+            ("random2", "random_label2", "18%"),
+            ("random3", "random_label3", "18%"),
+            ("worst", "worse_label", "40%"),
+        )
+    ),
+    _human("cifar-100n", "CIFAR-100N", _CIFAR_100, "CIFAR-100_human.pt", "noisy_label", "40%"),
 )
 
 

@@ -5,6 +5,7 @@ clean meta set, taken out of the training images.
 """
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -48,7 +49,7 @@ class Truth:
     True labels of the training (N,) and validation split, the transition matrix (K, K), the shares (K,) of
     the true classes in the training split, and how often each true class there was given each label, counts
     (K, K). Where the training labels came with a noise that nobody knows, these labels are -1, the matrix and
-    the shares NaN, and the counts 0.
+    the shares NaN, and the counts 0; the validation split's labels are -1 too where it is noisy.
     """
 
     train_labels: Int64[Tensor, " train"] = field(repr=False)
@@ -121,17 +122,23 @@ def make_task(
     train_size: int | None = None,
     validation: float | int = 0.2,
     meta_size: int = 0,
+    imbalance: float = 1.0,
 ) -> Task:
     """The task of learning `dataset` under the noise of a matrix (K, K).
 
     `validation` is a share of the data set's training images or, as a whole number, a count; its labels are
-    noisy too. A meta set of `meta_size` keeps its true labels. `train_size` takes a part of the images that
-    are left, by default all. The splits are stratified, disjoint, and the same whatever the matrix; a smaller
-    one is part of a larger. An image's given label depends on the seed and the matrix alone, and under more
-    noise of one kind the corrupted stay corrupted.
+    noisy too. A meta set of `meta_size` holds the classes evenly and keeps its true labels. `train_size`
+    takes a part of the images that are left, by default all. The splits are disjoint, and the same whatever
+    the matrix; a smaller one is part of a larger. An image's given label depends on the seed and the matrix
+    alone, and under more noise of one kind the corrupted stay corrupted.
 
-    Raises `InvalidValue` for a matrix that is none or does not fit the classes, sizes that are too large or
-    too small for every class to be in every split, and a bad seed.
+    An `imbalance` above 1 then thins the training split to a long tail: class 0 keeps as many images as the
+    smallest class has, the last class that number divided by `imbalance` (`noise.long_tailed_sizes`). The
+    validation split comes from the same distribution: it is thinned in the same proportions, down to one
+    image of a class. The meta and test sets stay even. More imbalance keeps a part of what less keeps.
+
+    Raises `InvalidValue` for a matrix that is none or does not fit the classes, sizes and imbalances that are
+    too large or too small for every class to be in every split, and a bad seed.
     """
     matrix = noise.validate(transition_matrix).copy()
     if len(matrix) != dataset.num_classes:
@@ -139,101 +146,195 @@ def make_task(
             f"the transition matrix has {len(matrix)} classes and {dataset.name} has {dataset.num_classes}; "
             f"make it with num_classes={dataset.num_classes}"
         )
-    if dataset.num_clean is not None:
+    if dataset.num_clean is not None or dataset.given_labels is not None:
         raise InvalidValue(
             f"noise needs true labels to corrupt, the training labels of {dataset.name} are noisy already; "
             "use given_task"
         )
-    true = dataset.train_labels.numpy()
-    num_train, num_validation, num_meta = _sizes(len(true), train_size, validation, meta_size)
-    order = stratified_order(true, stream(seed, "split"))
-    # The meta set comes from the end, so that having one changes nothing else.
-    rows = {
-        "validation": np.sort(order[:num_validation]),
-        "training": np.sort(order[num_validation : num_validation + num_train]),
-        "meta": np.sort(order[len(true) - num_meta :]),
-    }
-    for part, chosen in rows.items():
-        if part != "meta" or meta_size:
-            check_every_class(part, true[chosen], dataset.class_names, "make it larger")
-    given = noise.corrupt(true, matrix, seed)
-
-    def split(labels: NDArray[np.int64], part: str) -> Split:
-        index = rows[part]
-        return Split(dataset.train_images, torch.from_numpy(labels[index]), torch.from_numpy(index))
-
-    train, noisy_validation = split(given, "training"), split(given, "validation")
-    meta = split(true, "meta") if num_meta else None
-    confusion = noise.confusion(true[rows["training"]], train.labels.numpy(), dataset.num_classes)
-    truth = Truth(
-        train_labels=torch.from_numpy(true[rows["training"]]),
-        validation_labels=torch.from_numpy(true[rows["validation"]]),
-        matrix=matrix,
-        prior=confusion.sum(axis=1) / num_train,
-        confusion=confusion,
-    )
-    test = Split(dataset.test_images, dataset.test_labels, torch.arange(len(dataset.test_labels)))
-    return Task(
-        dataset, train, noisy_validation, test, meta, truth, seed, _hash(train, noisy_validation, meta)
-    )
+    rows = split_rows(dataset, seed, train_size, validation, meta_size, imbalance)
+    given = noise.corrupt(dataset.train_labels.numpy(), matrix, seed)
+    return _known_task(dataset, given, matrix, seed, rows)
 
 
-def given_task(dataset: Dataset, seed: int = 0, *, train_size: int | None = None, meta_size: int = 0) -> Task:
-    """The task of learning a data set whose training labels are noisy already, such as Clothing1M.
+def given_task(
+    dataset: Dataset,
+    seed: int = 0,
+    *,
+    train_size: int | None = None,
+    validation: float | int | None = None,
+    meta_size: int = 0,
+) -> Task:
+    """The task of learning a data set whose training labels are noisy already.
 
-    Its clean rows (the last `num_clean`) are the validation split, less a meta set of `meta_size` of them.
-    `train_size` takes a stratified part of the noisy rows, by default all; a smaller one is part of a larger.
-    Raises `InvalidValue` for a data set with true labels, for sizes that are too large or too small for every
-    class to be in every split, and a bad seed. Source: LIMIT, section 4.2 (clean validation set).
+    Where its true labels are known (CIFAR-10N), the splits are those of `make_task`, and the matrix in
+    `truth` is how often people gave each label to each class. Elsewhere the meta set comes from the clean
+    rows (the last `num_clean`), and the validation split is what it leaves of them, as LIMIT has it on
+    Clothing1M, or with `validation` a share or a number of the noisy rows. `train_size` takes a stratified
+    part of the noisy rows that are left, by default all; a smaller one is part of a larger.
+
+    Raises `InvalidValue` for a data set with true labels only, for sizes that are too large or too small for
+    every class to be in every split, and a bad seed. Source: LIMIT, section 4.2 (clean validation set);
+    MetaInfoNet, section 5.1 (clean meta set).
     """
+    if dataset.given_labels is not None:
+        rows = split_rows(dataset, seed, train_size, 0.2 if validation is None else validation, meta_size)
+        given = dataset.given_labels.numpy()
+        counts = noise.confusion(dataset.train_labels, given, dataset.num_classes)
+        return _known_task(dataset, given, counts / counts.sum(axis=1, keepdims=True), seed, rows)
     if dataset.num_clean is None:
         raise InvalidValue(f"{dataset.name} has true labels, expected noisy ones; use make_task")
     labels = dataset.train_labels.numpy()
     num_noisy = len(labels) - dataset.num_clean
-    num_train = num_noisy if train_size is None else train_size
-    if not 0 < num_train <= num_noisy or not 0 <= meta_size < dataset.num_clean:
+    num_held = 0 if validation is None else _count(validation, num_noisy)
+    most_train = num_noisy - num_held
+    most_meta = dataset.num_clean - (validation is None)
+    num_train = most_train if train_size is None else train_size
+    if not 0 < num_train <= most_train or not 0 <= meta_size <= most_meta:
         raise InvalidValue(
-            f"train_size must lie in 1 to {num_noisy} and meta_size in 0 to {dataset.num_clean - 1}, got "
+            f"train_size must lie in 1 to {most_train} and meta_size in 0 to {most_meta}, got "
             f"{train_size} and {meta_size}; choose other sizes"
         )
     noisy = stratified_order(labels[:num_noisy], stream(seed, "split"))
     clean = num_noisy + stratified_order(labels[num_noisy:], stream(seed, "clean split"))
-    num_validation = dataset.num_clean - meta_size
     # The meta set comes from the end, so that having one changes nothing else.
+    left, meta = np.split(clean, [len(clean) - meta_size])
     rows = {
-        "training": noisy[:num_train],
-        "validation": clean[:num_validation],
-        "meta": clean[num_validation:],
+        "training": noisy[num_held : num_held + num_train],
+        "validation": left if validation is None else noisy[:num_held],
+        "meta": meta,
     }
-    splits = {}
-    for part, chosen in rows.items():
-        if part != "meta" or meta_size:
-            check_every_class(part, labels[chosen], dataset.class_names, "make it larger")
-        index = np.sort(chosen)
-        splits[part] = Split(dataset.train_images, torch.from_numpy(labels[index]), torch.from_numpy(index))
-    train, validation = splits["training"], splits["validation"]
-    meta = splits["meta"] if meta_size else None
+    _check_parts(dataset, labels, rows)
+    splits = _splits(dataset, labels, rows)
+    held = splits["validation"].labels
     truth = Truth(
         train_labels=torch.full((num_train,), -1),
-        validation_labels=validation.labels.clone(),
+        validation_labels=held.clone() if validation is None else torch.full((num_held,), -1),
         matrix=np.full((dataset.num_classes,) * 2, np.nan),
         prior=np.full(dataset.num_classes, np.nan),
         confusion=np.zeros((dataset.num_classes,) * 2, dtype=np.int64),
     )
+    return _task(dataset, splits, truth, seed)
+
+
+def split_rows(
+    dataset: Dataset,
+    seed: int,
+    train_size: int | None = None,
+    validation: float | int = 0.2,
+    meta_size: int = 0,
+    imbalance: float = 1.0,
+) -> dict[str, NDArray[np.int64]]:
+    """The rows of the "training", "validation" and "meta" splits of a data set whose true labels are known.
+
+    Arguments and errors are those of `make_task`.
+    """
+    true, num_classes = dataset.train_labels.numpy(), dataset.num_classes
+    num_train, num_validation = _sizes(len(true), train_size, validation, meta_size)
+    order = stratified_order(true, stream(seed, "split"))
+    held, left = np.split(order, [num_validation])
+    # The meta set comes from the end, so that having one changes nothing else where there is room for both.
+    from_end = left[::-1]
+    meta = from_end[np.argsort(_rank_in_class(true[from_end]), kind="stable")[:meta_size]]
+    available = np.bincount(true[left], minlength=num_classes)
+    scarcest, most = dataset.class_names[available.argmin()], int(available.min()) - 1
+    if most >= 0 and meta_size > num_classes * most:
+        raise InvalidValue(
+            f"the meta set takes the classes evenly and leaves each an image to train on, got meta_size "
+            f"{meta_size} where {scarcest} has {most + 1} images beside the validation set; use at most "
+            f"{num_classes * most}"
+        )
+    train = left[~np.isin(left, meta)][:num_train]
+    rows = {"validation": held, "training": train, "meta": meta}
+    _check_parts(dataset, true, rows)
+    if imbalance != 1:
+        largest = int(np.bincount(true[train]).min())
+        if imbalance > largest:
+            raise InvalidValue(
+                f"imbalance factor {imbalance:g} leaves no training image of {dataset.class_names[-1]}; use "
+                f"at most {largest}"
+            )
+        sizes = noise.long_tailed_sizes(largest, num_classes, imbalance)
+        rows["training"] = _thinned(train, true, sizes)
+        held_sizes = sizes * int(np.bincount(true[held]).min()) // largest
+        rows["validation"] = _thinned(held, true, np.maximum(held_sizes, 1))
+    return rows
+
+
+def _rank_in_class(labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Of each label (N,) how many equal ones stand before it."""
+    order = np.argsort(labels, kind="stable")
+    counts = np.bincount(labels)
+    rank = np.empty(len(labels), dtype=np.int64)
+    rank[order] = np.arange(len(labels)) - np.repeat(counts.cumsum() - counts, counts)
+    return rank
+
+
+def _thinned(
+    rows: NDArray[np.int64], labels: NDArray[np.int64], sizes: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """The first rows of each class, as many as its size (K,) says."""
+    return rows[_rank_in_class(labels[rows]) < sizes[labels[rows]]]
+
+
+def _check_parts(dataset: Dataset, labels: NDArray[np.int64], rows: Mapping[str, NDArray[np.int64]]) -> None:
+    """Raise `InvalidValue` where a split lacks a class; there need be no meta set."""
+    for part, chosen in rows.items():
+        if part != "meta" or len(chosen):
+            check_every_class(part, labels[chosen], dataset.class_names, "make it larger")
+
+
+def _splits(
+    dataset: Dataset, labels: NDArray[np.int64], rows: Mapping[str, NDArray[np.int64]]
+) -> dict[str, Split]:
+    """The splits with these labels (N,) of all training images."""
+    index = {part: np.sort(chosen) for part, chosen in rows.items()}
+    return {
+        part: Split(dataset.train_images, torch.from_numpy(labels[chosen]), torch.from_numpy(chosen))
+        for part, chosen in index.items()
+    }
+
+
+def _known_task(
+    dataset: Dataset,
+    given: NDArray[np.int64],
+    matrix: NDArray[np.float64],
+    seed: int,
+    rows: Mapping[str, NDArray[np.int64]],
+) -> Task:
+    """The task of a data set whose true labels are known, under the labels `given` (N,) to its images."""
+    clean = _splits(dataset, dataset.train_labels.numpy(), rows)
+    splits = _splits(dataset, given, rows) | {"meta": clean["meta"]}
+    true = clean["training"].labels
+    confusion = noise.confusion(true.numpy(), splits["training"].labels.numpy(), dataset.num_classes)
+    truth = Truth(
+        train_labels=true,
+        validation_labels=clean["validation"].labels,
+        matrix=matrix,
+        prior=confusion.sum(axis=1) / len(true),
+        confusion=confusion,
+    )
+    return _task(dataset, splits, truth, seed)
+
+
+def _task(dataset: Dataset, splits: Mapping[str, Split], truth: Truth, seed: int) -> Task:
+    train, validation = splits["training"], splits["validation"]
+    meta = splits["meta"] if len(splits["meta"]) else None
     test = Split(dataset.test_images, dataset.test_labels, torch.arange(len(dataset.test_labels)))
     return Task(dataset, train, validation, test, meta, truth, seed, _hash(train, validation, meta))
 
 
-def _sizes(
-    total: int, train_size: int | None, validation: float | int, meta_size: int
-) -> tuple[int, int, int]:
-    """The numbers of training, validation and meta images."""
-    if isinstance(validation, float):
-        if not 0 < validation < 1:
-            raise InvalidValue(
-                f"validation must be a share in (0, 1) or a whole number, got {validation}; try 0.2"
-            )
-        validation = round(validation * total)
+def _count(share: float | int, total: int) -> int:
+    """A share of `total`, or the number itself."""
+    if not isinstance(share, float):
+        return share
+    if not 0 < share < 1:
+        raise InvalidValue(f"validation must be a share in (0, 1) or a whole number, got {share}; try 0.2")
+    return round(share * total)
+
+
+def _sizes(total: int, train_size: int | None, validation: float | int, meta_size: int) -> tuple[int, int]:
+    """The numbers of training and validation images."""
+    validation = _count(validation, total)
     left = total - validation - meta_size
     num_train = left if train_size is None else train_size
     if min(validation, meta_size, num_train) < 0 or num_train > left:
@@ -241,7 +342,7 @@ def _sizes(
             f"validation, meta_size and train_size must be counts that sum to at most the {total} images, "
             f"got {validation}, {meta_size} and {train_size}; make them smaller"
         )
-    return num_train, validation, meta_size
+    return num_train, validation
 
 
 def _hash(*splits: Split | None) -> str:

@@ -107,13 +107,15 @@ class WarmStart(NamedTuple):
 
 class Phase(NamedTuple):
     """A loss, the networks that its gradient trains, their optimiser (the run's own unless given) and how
-    often: every so many steps.
+    often: every so many steps. With `skip_zero` a batch whose loss is exactly zero (all of its weights are)
+    moves nothing, not even by momentum or weight decay.
     """
 
     loss: Callable[[Nets, Batch], Tensor]
     networks: tuple[str, ...]
     optimizer: Optimizer | None = None
     every: int = 1
+    skip_zero: bool = False
 
 
 @dataclass(frozen=True)
@@ -177,6 +179,13 @@ class Method:
         Called once at the end of each epoch, so what is counted by epoch starts again at zero here.
         """
         return {}
+
+    def sample_weights(self, nets: Nets, data: TrainingData) -> Float[Tensor, " train"] | None:
+        """What each training example counts at present, with mean one (N,); None where all count alike.
+
+        Computed from the given labels, without gradients.
+        """
+        return None
 
     def predict(self, nets: Nets, x: Tensor) -> Float[Tensor, "batch classes"]:
         """Logits (B, K) of images (B, C, H, W), by default the classifier's."""

@@ -11,7 +11,8 @@ from lnlib.nets.bound import Net, Skeleton, StackedNet
 from lnlib.nets.cnn import CNN
 from lnlib.nets.layers import BatchNorm1d, Dropout, Memory
 from lnlib.nets.mlp import MLP
-from lnlib.nets.resnet import ResNet34, ResNet50
+from lnlib.nets.resnet import ResNet32, ResNet34, ResNet50
+from lnlib.nets.wide_resnet import WideResNet
 
 __all__ = [
     "CNN",
@@ -22,10 +23,12 @@ __all__ = [
     "Memory",
     "Net",
     "NetSpec",
+    "ResNet32",
     "ResNet34",
     "ResNet50",
     "Skeleton",
     "StackedNet",
+    "WideResNet",
 ]
 
 
@@ -47,4 +50,11 @@ class NetSpec(Protocol):
         ...
 
 
-NETS: Mapping[str, type] = {"mlp": MLP, "cnn": CNN, "resnet34": ResNet34, "resnet50": ResNet50}
+NETS: Mapping[str, type] = {
+    "mlp": MLP,
+    "cnn": CNN,
+    "resnet32": ResNet32,
+    "resnet34": ResNet34,
+    "resnet50": ResNet50,
+    "wrn-28-10": WideResNet,
+}

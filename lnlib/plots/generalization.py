@@ -12,8 +12,7 @@ import plotly.graph_objects as go
 
 from lnlib import bounds
 from lnlib.analysis.decomposition import Decomposition
-from lnlib.plots.limit import _FORBIDDEN, _POINT, _figure, _line
-from lnlib.plots.theme import CLEAN, NOISY, THEORY, style
+from lnlib.plots.theme import CLEAN, FORBIDDEN, NOISY, POINT, THEORY, panel, stroke, style
 
 SIZES = (10, 1_000_000)
 """From which to which number of examples `gap_by_size` draws."""
@@ -31,7 +30,7 @@ def cross_entropy_terms(terms: Decomposition, num_examples: int) -> go.Figure:
 
     A third column has the KL that the paper prints; it ends at another height wherever a label is memorised.
     """
-    figure = _figure(
+    figure = panel(
         "Eq. (1): the first two columns are equal",
         "",
         "bits per example",
@@ -59,7 +58,7 @@ def information_by_size(terms: Sequence[Decomposition], capacity: float) -> go.F
     `capacity` is the most that the weights can hold, the logarithm of their number.
     """
     sizes = list(range(1, len(terms) + 1))
-    figure = _figure(
+    figure = panel(
         "I(w;S): of the inputs, and of the noise",
         "number of examples n",
         "bits in all",
@@ -75,7 +74,7 @@ def information_by_size(terms: Sequence[Decomposition], capacity: float) -> go.F
         x=[0.5, len(sizes) + 0.5],
         y=[capacity] * 2,
         mode="lines",
-        line=_line(THEORY, "dot", 2),
+        line=stroke(THEORY, "dot", 2),
         name=f"all that w can hold: {capacity:g} bits",
     )
     return figure.update_layout(barmode="stack")
@@ -89,7 +88,7 @@ def gap_by_size(
     The two lines meet at `num_examples`. `measured` has columns method, num_examples, memorized_bits and gap,
     one row a run; it is shown at σ = 1/2 only, the 0-1 loss that it was measured with.
     """
-    figure = _figure(
+    figure = panel(
         "Theorem 2.2, by number of examples",
         "number of examples n",
         "test loss − training loss",
@@ -102,8 +101,8 @@ def gap_by_size(
     stays = bounds.generalization_bound(information * num_examples, sizes, sigma)
     grows = bounds.generalization_bound(information * sizes, sizes, sigma)
     for name, bound, line in (
-        ("bound: I grows with n", grows, _line(THEORY)),
-        ("bound: I stays", stays, _line(THEORY, "dash")),
+        ("bound: I grows with n", grows, stroke(THEORY)),
+        ("bound: I stays", stays, stroke(THEORY, "dash")),
     ):
         figure.add_scatter(x=sizes, y=bound, mode="lines", line=line, name=name)
     here = float(bounds.generalization_bound(information * num_examples, num_examples, sigma))
@@ -117,7 +116,7 @@ def gap_by_information(information: float, sigma: float, measured: pd.DataFrame 
     `measured` as in `gap_by_size`; its memorised bits are a lower bound, so runs belong here or further
     right.
     """
-    figure = _figure(
+    figure = panel(
         "Theorem 2.2, by bits per example",
         "I(w;S)/n, bits per example",
         "test loss − training loss",
@@ -128,7 +127,7 @@ def gap_by_information(information: float, sigma: float, measured: pd.DataFrame 
     bits = np.linspace(0, _MOST_BITS, 201)
     figure.add_trace(_vacuous((-0.05, _MOST_BITS), sigma))
     figure.add_scatter(
-        x=bits, y=bounds.generalization_bound(bits, 1, sigma), mode="lines", line=_line(THEORY), name="bound"
+        x=bits, y=bounds.generalization_bound(bits, 1, sigma), mode="lines", line=stroke(THEORY), name="bound"
     )
     here = float(bounds.generalization_bound(information, 1, sigma))
     figure.add_trace(_point(information, here, "bottom right" if information < 0.4 else "top left"))
@@ -170,7 +169,7 @@ def _vacuous(reach: tuple[float, float], sigma: float) -> go.Scatter:
         mode="lines",
         line_width=0,
         fill="toself",
-        fillcolor=_FORBIDDEN,
+        fillcolor=FORBIDDEN,
         name="says nothing: above 2σ",
         hoverinfo="skip",
     )
@@ -181,7 +180,7 @@ def _point(x: float, y: float, side: str) -> go.Scatter:
         x=[x],
         y=[y],
         mode="markers+text",
-        marker=_POINT,
+        marker=POINT,
         text=[f"<b>{y:.2f}</b>"],
         textposition=side,
         textfont={"color": CLEAN, "size": 15},

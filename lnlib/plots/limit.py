@@ -14,18 +14,30 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from lnlib import bounds
-from lnlib.plots.theme import CLEAN, GIVEN, NOISY, TEMPLATE, TEST, THEORY, style
+from lnlib.plots.theme import (
+    BOTTOM,
+    CLEAN,
+    FORBIDDEN,
+    GIVEN,
+    NOISY,
+    PERCENT,
+    PLOT_HEIGHT,
+    POINT,
+    TEMPLATE,
+    TEST,
+    THEORY,
+    panel,
+    stroke,
+    style,
+)
 
-PERCENT = ".0%"
 FAMILY = (0.2, 0.4, 0.6, 0.8)
 """The noise rates of Figure 2."""
 
 _FAMILY_LOOK = (("#9AA9B8", "dot"), ("#6F8AA3", "dashdot"), ("#4F6F8C", "dash"), ("#1F3A52", "solid"))
 _POINTS = 200
 _EM_SPACE = "\u2003"
-_PLOT_HEIGHT, _BOTTOM = 370, 72  # pixels: title and plot, axis labels
 _BAND = "rgba(213, 94, 0, 0.18)"  # NOISY, see-through
-_FORBIDDEN = "rgba(77, 77, 77, 0.10)"  # THEORY, see-through
 
 
 def fano_crossing(error_rate: float, information: float, num_classes: int) -> go.Figure:
@@ -39,27 +51,27 @@ def fano_crossing(error_rate: float, information: float, num_classes: int) -> go
     level = max(0.0, entropy - information)
     smallest = float(bounds.r0(entropy, information, num_classes))
     top = 1.1 * most
-    figure = _figure(
+    figure = panel(
         "Training errors must begin at r₀",
         "training error rate r",
         "bits per label",
         x={"range": [0, 1], "tickformat": PERCENT},
         y={"range": [0, top]},
     )
-    for start, end, line in ((0.0, turn, _line(THEORY)), (turn, 1.0, _line(THEORY, "dot", 1.5))):
+    for start, end, line in ((0.0, turn, stroke(THEORY)), (turn, 1.0, stroke(THEORY, "dot", 1.5))):
         rates = np.linspace(start, end, _POINTS)
         left_side = bounds.uniform_label_entropy(rates, num_classes)
         figure.add_scatter(x=rates, y=left_side, name="H(r) + r log₂(K−1)", line=line, mode="lines")
     figure.data[1].showlegend = False
-    figure.add_scatter(x=[0, 1], y=[entropy] * 2, name="H(y|x)", line=_line(NOISY, "dash", 2), mode="lines")
-    figure.add_scatter(x=[0, 1], y=[level] * 2, name="H(y|x) − I/n", line=_line(CLEAN), mode="lines")
+    figure.add_scatter(x=[0, 1], y=[entropy] * 2, name="H(y|x)", line=stroke(NOISY, "dash", 2), mode="lines")
+    figure.add_scatter(x=[0, 1], y=[level] * 2, name="H(y|x) − I/n", line=stroke(CLEAN), mode="lines")
     figure.add_scatter(
         x=[0, smallest, smallest, 0],
         y=[0, 0, top, top],
         mode="lines",
         line_width=0,
         fill="toself",
-        fillcolor=_FORBIDDEN,
+        fillcolor=FORBIDDEN,
         name="impossible: r < r₀",
         hoverinfo="skip",
     )
@@ -67,7 +79,7 @@ def fano_crossing(error_rate: float, information: float, num_classes: int) -> go
         x=[0.94] * 3,
         y=[level, (level + entropy) / 2, entropy],
         mode="lines+markers+text",
-        line=_line(CLEAN, "solid", 1.5),
+        line=stroke(CLEAN, "solid", 1.5),
         marker={"symbol": "line-ew-open", "size": 10, "color": CLEAN},
         text=["", "I/n " if entropy - level > most / 10 else "", ""],
         textposition="middle left",
@@ -76,7 +88,7 @@ def fano_crossing(error_rate: float, information: float, num_classes: int) -> go
         showlegend=False,
     )
     figure.add_scatter(
-        x=[smallest] * 2, y=[0, level], mode="lines", line=_line(CLEAN, "dot", 1.5), showlegend=False
+        x=[smallest] * 2, y=[0, level], mode="lines", line=stroke(CLEAN, "dot", 1.5), showlegend=False
     )
     side = "right" if smallest < 0.7 else "left"
     low = level < most / 8  # then the label stands above the line, clear of the curve, which is steep there
@@ -84,7 +96,7 @@ def fano_crossing(error_rate: float, information: float, num_classes: int) -> go
         x=[smallest],
         y=[level],
         mode="markers+text",
-        marker=_POINT,
+        marker=POINT,
         text=[f"{_EM_SPACE * 2 * low}<b>r₀ = {smallest:.1%}</b>"],
         textposition=f"{'top' if low else 'bottom'} {side}",
         textfont={"color": CLEAN, "size": 15},
@@ -114,7 +126,7 @@ def figure2(frame: pd.DataFrame) -> go.Figure:
 
     `frame` has columns rate, information (bits per label) and r0, as `r0_frame` makes it; one line a rate.
     """
-    figure = _figure(
+    figure = panel(
         "The fewest errors, by memorised bits",
         "I(w; y|x)/n, bits per label",
         "smallest error rate r₀",
@@ -127,7 +139,7 @@ def figure2(frame: pd.DataFrame) -> go.Figure:
             x=part["information"].to_numpy(),
             y=part["r0"].to_numpy(),
             mode="lines",
-            line=_line(color, dash),
+            line=stroke(color, dash),
             name=f"p = {rate:.0%}",
         )
     return figure
@@ -146,7 +158,7 @@ def fano_family(error_rate: float, information: float, num_classes: int) -> go.F
         x=own["information"].to_numpy(),
         y=own["r0"].to_numpy(),
         mode="lines",
-        line=_line(NOISY, "solid", 3.5),
+        line=stroke(NOISY, "solid", 3.5),
         name=f"your p = {error_rate:.0%}",
     )
     entropy = bounds.uniform_label_entropy(error_rate, num_classes)
@@ -155,7 +167,7 @@ def fano_family(error_rate: float, information: float, num_classes: int) -> go.F
         x=[information, information, 0],
         y=[0, smallest, smallest],
         mode="lines",
-        line=_line(CLEAN, "dot", 1.5),
+        line=stroke(CLEAN, "dot", 1.5),
         hoverinfo="skip",
         showlegend=False,
     )
@@ -163,7 +175,7 @@ def fano_family(error_rate: float, information: float, num_classes: int) -> go.F
         x=[information],
         y=[smallest],
         mode="markers+text",
-        marker=_POINT,
+        marker=POINT,
         text=[f"<b>r₀ = {smallest:.1%}</b>"],
         textposition="top right" if information < 0.6 * math.log2(num_classes) else "top left",
         textfont={"color": CLEAN, "size": 15},
@@ -222,11 +234,11 @@ def accuracy_split(frame: pd.DataFrame, rate: float) -> go.Figure:
     `frame` is a `History.to_frame()`; `rate` is the effective error rate.
     """
     lines: dict[str, tuple[str, dict[str, Any], str]] = {
-        "train_accuracy": ("all given labels", _line(GIVEN), "circle"),
-        "clean_accuracy": ("clean part", _line(CLEAN), "square"),
-        "corrupted_fit": ("corrupted part, fitted", _line(NOISY), "x"),
-        "corrupted_recovered": ("corrupted part, recovered", _line(NOISY, "dash"), "circle-open"),
-        "test_accuracy": ("test", _line(TEST, "longdash"), "diamond"),
+        "train_accuracy": ("all given labels", stroke(GIVEN), "circle"),
+        "clean_accuracy": ("clean part", stroke(CLEAN), "square"),
+        "corrupted_fit": ("corrupted part, fitted", stroke(NOISY), "x"),
+        "corrupted_recovered": ("corrupted part, recovered", stroke(NOISY, "dash"), "circle-open"),
+        "test_accuracy": ("test", stroke(TEST, "longdash"), "diamond"),
     }
     figure = _epochs("What is fitted, and what is recovered", frame)
     figure.update_yaxes(title_text="accuracy", range=[0, 1.02], tickformat=PERCENT)
@@ -268,7 +280,7 @@ def bits_by_epoch(frame: pd.DataFrame, entropy: float) -> go.Figure:
         x=epochs,
         y=known["memorized_bits"].to_numpy(),
         mode="lines+markers",
-        line=_line(NOISY),
+        line=stroke(NOISY),
         marker={"symbol": "x", "size": 8, "maxdisplayed": 8},
         name="memorised bits",
     )
@@ -287,7 +299,7 @@ def bound_check(bound: pd.DataFrame, measured: pd.DataFrame, title: str) -> go.F
     information and error_rate, one row a draw of the noise, drawn one by one and as their mean.
     """
     information = float(bound["information"].max())
-    figure = _figure(
+    figure = panel(
         title,
         "I(w; y|x)/n, bits per label",
         "training error rate",
@@ -295,7 +307,7 @@ def bound_check(bound: pd.DataFrame, measured: pd.DataFrame, title: str) -> go.F
         y={"range": [0, 1.1 * float(measured["error_rate"].max())], "tickformat": PERCENT},
         entry_width=165,
     )
-    looks = (_line(THEORY), _line(CLEAN, "dash"))
+    looks = (stroke(THEORY), stroke(CLEAN, "dash"))
     for position, (name, part) in enumerate(bound.groupby("bound", sort=False)):
         figure.add_scatter(
             x=part["information"].to_numpy(),
@@ -322,8 +334,8 @@ def side_by_side(left: go.Figure, right: go.Figure) -> go.Figure:
         horizontal_spacing=0.13,
     )
     rows = max(sum(trace.showlegend is not False for trace in figure.data) for figure in (left, right))
-    bottom = _BOTTOM + 22 * rows
-    both.update_layout(template=TEMPLATE, height=_PLOT_HEIGHT + bottom, margin_b=bottom)
+    bottom = BOTTOM + 22 * rows
+    both.update_layout(template=TEMPLATE, height=PLOT_HEIGHT + bottom, margin_b=bottom)
     for column, (figure, legend) in enumerate(((left, "legend"), (right, "legend2")), start=1):
         subplot = both.get_subplot(1, column)
         place = {"x": subplot.xaxis.domain[0], "y": -0.18, "yanchor": "top", "font": {"size": 13}}
@@ -336,33 +348,10 @@ def side_by_side(left: go.Figure, right: go.Figure) -> go.Figure:
     return both
 
 
-_POINT = {"size": 13, "color": CLEAN, "symbol": "circle", "line": {"color": "white", "width": 2}}
-
-
-def _figure(
-    title: str, x_title: str, y_title: str, x: dict[str, Any], y: dict[str, Any], entry_width: int = 120
-) -> go.Figure:
-    """An empty panel with its legend in up to three lines below it, so that nothing is covered."""
-    bottom = _BOTTOM + 3 * 22
-    figure = go.Figure(layout={"template": TEMPLATE, "title_text": title})
-    figure.update_layout(
-        height=_PLOT_HEIGHT + bottom,
-        margin_b=bottom,
-        legend={"orientation": "h", "x": 0, "y": -0.18, "yanchor": "top", "entrywidth": entry_width},
-    )
-    figure.update_xaxes(title_text=x_title, **x)
-    figure.update_yaxes(title_text=y_title, **y)
-    return figure
-
-
 def _epochs(title: str, frame: pd.DataFrame) -> go.Figure:
     epochs = [0, 1.02 * float(frame["epoch"].max())]
-    return _figure(title, "epoch", "", x={"range": epochs}, y={}, entry_width=165)
+    return panel(title, "epoch", "", x={"range": epochs}, y={}, entry_width=165)
 
 
 def _target(last: float, level: float, name: str) -> go.Scatter:
-    return go.Scatter(x=[0, last], y=[level] * 2, mode="lines", line=_line(THEORY, "dot", 2), name=name)
-
-
-def _line(color: str, dash: str = "solid", width: float = 2.5) -> dict[str, Any]:
-    return {"color": color, "dash": dash, "width": width}
+    return go.Scatter(x=[0, last], y=[level] * 2, mode="lines", line=stroke(THEORY, "dot", 2), name=name)

@@ -9,8 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from lnlib.plots.limit import PERCENT
-from lnlib.plots.theme import CLEAN, NOISY, TEMPLATE, THEORY, style
+from lnlib.plots.theme import CLEAN, NOISY, PERCENT, TEMPLATE, THEORY, style
 
 
 def figure3(frame: pd.DataFrame, rate: float) -> go.Figure:

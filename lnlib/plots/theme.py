@@ -23,6 +23,13 @@ TEST = "#009E73"
 
 FONT = "system-ui, 'Segoe UI', 'Helvetica Neue', Arial, 'Liberation Sans', sans-serif"
 PNG_WIDTH = 1000
+PERCENT = ".0%"
+FORBIDDEN = "rgba(77, 77, 77, 0.10)"
+"""THEORY, see-through: where no learner can be."""
+POINT = {"size": 13, "color": CLEAN, "symbol": "circle", "line": {"color": "white", "width": 2}}
+"""The reader's own point."""
+PLOT_HEIGHT, BOTTOM = 370, 72
+"""Of a panel, in pixels: title and plot, axis labels."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +52,21 @@ METHODS = {
     "CE + weight decay": Style("#CC79A7", "dot", "diamond"),
     "LIMIT-G": Style("#332288", "longdash", "triangle-up"),
     "LIMIT-L": Style("#882255", "solid", "star"),
+    "Focal loss": Style("#DDCC77", "dash", "pentagon"),
+    "Class-balanced": Style("#AAAA00", "dot", "pentagon"),
+    "Fine-tuning": Style("#CC6677", "longdash", "pentagon"),
+    "Bootstrap": Style("#EE8866", "dash", "hexagon"),
+    "S-Model": Style("#225555", "dot", "hexagon"),
+    "Self-paced": Style("#994F00", "longdash", "hexagon"),
+    "Co-teaching": Style("#5D3A9B", "solid", "hexagon"),
+    "D2L": Style("#77AADD", "solid", "pentagon"),
+    "MentorNet": Style("#FFAABB", "dashdot", "pentagon"),
+    "MLNT": Style("#BBCC33", "dashdot", "hexagon"),
+    "LCCN": Style("#997700", "longdashdot", "hexagon"),
+    "L2RW": Style("#6699CC", "dot", "square"),
+    "LossNet": Style("#DDAA33", "dash", "diamond"),
+    "LogitNet": Style("#44AA99", "dashdot", "triangle-up"),
+    "MetaInfoNet": Style("#AA3377", "solid", "diamond"),
 }
 """One style a method, the same in every lesson."""
 
@@ -82,6 +104,27 @@ TEMPLATE = go.layout.Template(
         },
     }
 )
+
+
+def panel(
+    title: str, x_title: str, y_title: str, x: dict[str, Any], y: dict[str, Any], entry_width: int = 120
+) -> go.Figure:
+    """An empty panel with its legend in up to three lines below it, so that nothing is covered."""
+    bottom = BOTTOM + 3 * 22
+    figure = go.Figure(layout={"template": TEMPLATE, "title_text": title})
+    figure.update_layout(
+        height=PLOT_HEIGHT + bottom,
+        margin_b=bottom,
+        legend={"orientation": "h", "x": 0, "y": -0.18, "yanchor": "top", "entrywidth": entry_width},
+    )
+    figure.update_xaxes(title_text=x_title, **x)
+    figure.update_yaxes(title_text=y_title, **y)
+    return figure
+
+
+def stroke(color: str, dash: str = "solid", width: float = 2.5) -> dict[str, Any]:
+    """A role's line, for plotly's `line`."""
+    return {"color": color, "dash": dash, "width": width}
 
 
 def style(method: str) -> Style:

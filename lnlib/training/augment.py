@@ -3,7 +3,7 @@ stream.
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -33,21 +33,30 @@ class Augmentation(Protocol):
 
 @dataclass(frozen=True)
 class FlipCrop:
-    """A horizontal flip with probability 1/2 and a random crop of the zero-padded image, as both papers do on
+    """A horizontal flip with probability 1/2 and a random crop of the padded image, as both papers do on
     CIFAR.
 
-    LIMIT's text says "28x28 crops padded back to 32x32"; its code pads by 4 and crops 32, which is what this
-    does.
+    LIMIT's text says "28x28 crops padded back to 32x32"; its code pads by 4 zeros and crops 32, which is what
+    this does. `mode="reflect"` pads with the image's own reflection instead, as MW-Net's code does and with
+    it MetaInfoNet.
     """
 
     padding: int = 4
+    mode: Literal["zeros", "reflect"] = "zeros"
 
     def __post_init__(self) -> None:
         if self.padding < 0:
             raise InvalidValue(f"padding must be at least 0, got {self.padding}; the papers use 4")
+        if self.mode not in ("zeros", "reflect"):
+            raise InvalidValue(f"mode must be 'zeros' or 'reflect', got {self.mode!r}; LIMIT uses 'zeros'")
 
     def shape(self, image_shape: ImageShape) -> ImageShape:
-        """The same: (C, H, W) to (C, H, W)."""
+        """The same: (C, H, W) to (C, H, W); raises `InvalidValue` for images too small to be reflected."""
+        if self.mode == "reflect" and self.padding >= min(image_shape[1:]):
+            raise InvalidValue(
+                f"a reflection of {self.padding} pixels needs larger images, got "
+                f"{image_shape[1]}×{image_shape[2]}; make padding smaller"
+            )
         return image_shape
 
     def __call__(
@@ -59,7 +68,9 @@ class FlipCrop:
         height, width = images.shape[-2:]
         reach = 2 * self.padding + 1
         corners = torch.randint(reach, (2, len(images), 1), generator=generator, device=images.device)
-        return _flipped_crops(F.pad(images, (self.padding,) * 4), corners, (height, width), generator)
+        mode = "constant" if self.mode == "zeros" else "reflect"
+        padded = F.pad(images, (self.padding,) * 4, mode)
+        return _flipped_crops(padded, corners, (height, width), generator)
 
     def evaluation(
         self, images: Float[Tensor, "*batch channels height width"]

@@ -66,6 +66,8 @@ class Training(Engine):
         for module in self.networks.values():
             if any(isinstance(layer, nn.Conv2d) for layer in module.modules()):
                 module.to(memory_format=torch.channels_last)
+            if settings.compile:
+                module.compile()
         self.nets = {name: Net(module) for name, module in self.networks.items()}
         self._each("start", lambda method, nets, task: method.start(nets, self._data(task)))
         self.phases = self.method.phases

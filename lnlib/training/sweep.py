@@ -133,6 +133,13 @@ class Sweep:
         engine, place = self._find(position)
         return engine.member_state(place)
 
+    def sample_weights(self, position: int) -> Tensor | None:
+        """What each training example (N,) counts for a member at present, with mean one; None where all count
+        alike.
+        """
+        engine, place = self._find(position)
+        return engine.sample_weights(place)
+
     def save(self, path: Path | str) -> None:
         """Write a checkpoint from which `load` continues as if the sweep had never stopped; raises as
         `whole_file`.

@@ -27,9 +27,10 @@ from lnlib.device import default_device, describe
 from lnlib.errors import DataUnavailable
 from lnlib.experiments.run import Run
 from lnlib.experiments.store import Store
-from lnlib.methods import LIMIT, CrossEntropy
+from lnlib.methods import LIMIT, CrossEntropy, MetaInfoNet
 from lnlib.methods.transition import anchor_matrix
-from lnlib.nets import CNN, ResNet34
+from lnlib.nets import CNN, MLP, ResNet32, ResNet34
+from lnlib.optimizers import SGD
 from lnlib.training import FlipCrop, Member, Settings, fit, sweep
 from lnlib.training.engine import Engine
 
@@ -203,6 +204,65 @@ def store() -> Iterator[Figure]:
         yield at_most("store: listing 10 000 runs", time.perf_counter() - began, 2.0, "s")
 
 
+def meta() -> Iterator[Figure]:
+    """An iteration of MetaInfoNet against a plain step and against double backward with a rebuilt network."""
+    from tests.benchmarks.double_backward import DoubleBackwardRun, Peak, our_run
+    from tests.benchmarks.own_process import OwnProcess
+
+    layouts = {"channels-last": torch.channels_last, "contiguous": torch.contiguous_format}
+    for name, net, shape, steps in (
+        ("ResNet-32, 32×32", ResNet32(), (3, 32, 32), 4),
+        ("MLP 4×64, 8×8", MLP(), (1, 8, 8), 40),
+    ):
+        task = random_task(1000, shape, meta_size=200)
+        settings = Settings(net=net, optimizer=SGD(0.1), batch_size=100)
+        runs: dict[str, Any] = {
+            "plain": our_run(task, settings, CrossEntropy()),
+            "every": our_run(task, settings, MetaInfoNet()),
+            "tenth": our_run(task, settings, MetaInfoNet(interval=10)),
+            **{layout: DoubleBackwardRun(task, net, kind) for layout, kind in layouts.items()},
+        }
+        if "ResNet" not in name:
+            del runs["channels-last"]
+        times: dict[str, list[float]] = {key: [] for key in runs}
+        for _ in range(ROUNDS):
+            for key, run in runs.items():
+                run.iteration()
+                count = 10 if key == "tenth" else steps
+                began = time.perf_counter()
+                for _ in range(count):
+                    run.iteration()
+                times[key].append((time.perf_counter() - began) / count)
+        best = {key: min(values) for key, values in times.items()}
+        yield at_most(f"{name}: MetaInfoNet / plain step", best["every"] / best["plain"], 4.2)
+        yield at_most(f"{name}: MetaInfoNet, interval 10 / plain step", best["tenth"] / best["plain"], 1.4)
+        same = "channels-last" if "channels-last" in runs else "contiguous"
+        yield at_least(
+            f"{name}: double backward, rebuilt network / MetaInfoNet, same layout",
+            best[same] / best["every"],
+            1.3,
+        )
+        if same == "channels-last":
+            yield at_least(
+                f"{name}: double backward, rebuilt network, contiguous / MetaInfoNet",
+                best["contiguous"] / best["every"],
+                1.7,
+            )
+        yield Figure(f"{name}: an iteration of MetaInfoNet", 1000 * best["every"], "ms")
+        del runs
+        peaks = {}
+        for key, make in {
+            "ours": (our_run, task, settings, MetaInfoNet()),
+            "theirs": (DoubleBackwardRun, task, net, layouts[same]),
+        }.items():
+            process = OwnProcess(Peak, *make)
+            peaks[key] = process("measure")
+            process.close()
+        yield at_most(
+            f"{name}: peak memory, MetaInfoNet / double backward", peaks["ours"] / peaks["theirs"], 0.7
+        )
+
+
 def cuda() -> Iterator[Figure]:
     """Training images a second on a CUDA device, on random images that lie there."""
     if default_device().type != "cuda":
@@ -222,15 +282,15 @@ def cuda() -> Iterator[Figure]:
                 yield Figure(f"{name}, {method.name}, {kind}: images a second", rate, "/s")
 
 
-def random_task(size: int, shape: tuple[int, int, int]) -> Task:
+def random_task(size: int, shape: tuple[int, int, int], meta_size: int = 0) -> Task:
     """`size` training images of random pixels and labels of ten classes."""
     generator = torch.Generator().manual_seed(0)
-    images = torch.randint(256, (size + 10, *shape), dtype=torch.uint8, generator=generator)
-    labels, channels = torch.arange(size + 10) % 10, shape[0]
+    images = torch.randint(256, (size + 10 + meta_size, *shape), dtype=torch.uint8, generator=generator)
+    labels, channels = torch.arange(len(images)) % 10, shape[0]
     names = tuple("0123456789")
     statistics = (0.5,) * channels, (0.25,) * channels
     random = data.Dataset("random", images, labels, images[:10], labels[:10], names, *statistics)
-    return make_task(random, noise.uniform(0.5, 10), validation=10)
+    return make_task(random, noise.uniform(0.5, 10), validation=10, meta_size=meta_size)
 
 
 CUDA_KINDS: dict[str, dict[str, Any]] = {
@@ -248,6 +308,7 @@ BENCHMARKS: dict[str, Callable[[], Iterator[Figure]]] = {
     "cuda": cuda,
     "store": store,
     "detection": detection,
+    "meta": meta,
 }
 
 

@@ -30,6 +30,8 @@ BROWSER_OPTIONS = (
     "--disable-sync",
 )
 ADDRESS = re.compile(r"(http://127\.0\.0\.1:\d+)/\S*?token=(\S+)")
+STATUS = '.widget-html [role="status"]:not([aria-live])'
+"""Where a lab tells how its training goes."""
 OWN_FOLDERS = (
     "JUPYTER_CONFIG_DIR",
     "JUPYTER_RUNTIME_DIR",
@@ -195,6 +197,19 @@ class Notebook:
         handle = self.slider(label).locator(".noUi-handle").first
         for _ in range(times):
             handle.press(key)
+
+    def run_code(self, code: str, marker: str, seconds: float = 30) -> str:
+        """Run code in a new cell above the one that is active; the output behind the marker."""
+        panel = self.page.locator(".jp-NotebookPanel:not(.lm-mod-hidden)")
+        panel.locator(".jp-Notebook").press("Escape")
+        self.page.keyboard.press("a")
+        panel.locator(".jp-Notebook-cell.jp-mod-active .cm-content").click()
+        self.page.keyboard.insert_text(code)
+        self.page.keyboard.press("Control+Enter")
+        output = panel.locator(".jp-OutputArea-output pre", has_text=marker).first
+        output.wait_for(timeout=1000 * seconds)
+        text = output.inner_text()
+        return text[text.index(marker) + len(marker) :]
 
     def drawn(self) -> list[list[dict[str, Any]]]:
         """The traces of each panel of the labs in view, as plotly has drawn them."""

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from lnlib.labs.limit import BETAS, RATES
-from tests.browser.conftest import Notebook
-from tests.browser.test_memorization import STATUS, run_code
+from tests.browser.conftest import STATUS, Notebook
 
 pytestmark = pytest.mark.browser
 
@@ -78,7 +77,7 @@ def test_beta_and_the_noise_rate_draw_the_sweep_and_stop_stops(
     train, stop = notebook.button("Train"), notebook.button("Stop")
     train.click()
     notebook.until(lambda: "move the sliders" in status.inner_text(), seconds=240)
-    numbers = json.loads(run_code(notebook, HISTORIES, "NUMBERS"))
+    numbers = json.loads(notebook.run_code(HISTORIES, "NUMBERS"))
     assert list(numbers) == [f"{rate:.2f} {beta:g}" for rate in RATES for beta in BETAS]
     notebook.reveal(notebook.slider("noise rate"))
 
@@ -99,10 +98,10 @@ def test_beta_and_the_noise_rate_draw_the_sweep_and_stop_stops(
     train.click()
     notebook.until(lambda: "left" in status.inner_text(), seconds=60)
     assert train.is_disabled() and stop.is_enabled()
-    assert run_code(notebook, 'print("ANSWER", 6 * 7)', "ANSWER").strip() == "42", "the kernel is busy"
+    assert notebook.run_code('print("ANSWER", 6 * 7)', "ANSWER").strip() == "42", "the kernel is busy"
     notebook.reveal(notebook.slider("noise rate"))
     stop.click()
     notebook.until(lambda: "stopped" in status.inner_text())
     notebook.until(lambda: train.is_enabled() and stop.is_disabled())
-    ended = run_code(notebook, 'print("ENDED", lab.wait(20.0), len(lab.histories))', "ENDED")
+    ended = notebook.run_code('print("ENDED", lab.wait(20.0), len(lab.histories))', "ENDED")
     assert ended.split() == ["True", "0"]

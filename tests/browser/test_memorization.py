@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.browser.conftest import Notebook
+from tests.browser.conftest import STATUS, Notebook
 
 pytestmark = pytest.mark.browser
 
@@ -23,23 +23,6 @@ HISTORIES = f"""import json
 lines = {list(LINES.values())}
 found = {{f"{{rate:.2f}}": one[lines].dropna(axis=1) for rate, one in lab.histories.items()}}
 print("NUMBERS" + json.dumps({{rate: one.to_dict("list") for rate, one in found.items()}}))"""
-STATUS = '.widget-html [role="status"]:not([aria-live])'
-
-
-def run_code(notebook: Notebook, code: str, marker: str, seconds: float = 30) -> str:
-    """Run code in a new cell above the one that is active; the output behind the marker."""
-    page = notebook.page
-    panel = page.locator(".jp-NotebookPanel:not(.lm-mod-hidden)")
-    panel.locator(".jp-Notebook").press("Escape")
-    page.keyboard.press("a")
-    editor = panel.locator(".jp-Notebook-cell.jp-mod-active .cm-content")
-    editor.click()
-    page.keyboard.insert_text(code)
-    page.keyboard.press("Control+Enter")
-    output = panel.locator(".jp-OutputArea-output pre", has_text=marker).first
-    output.wait_for(timeout=1000 * seconds)
-    text = output.inner_text()
-    return text[text.index(marker) + len(marker) :]
 
 
 def lab_lines(notebook: Notebook) -> dict[str, dict[str, Any]]:
@@ -70,7 +53,7 @@ def test_the_noise_slider_draws_the_sweep_and_stop_stops(open_notebook: Callable
     assert notebook.reveal(notebook.slider("noise rate")), "the lab is not in the page"
     status = page.locator(STATUS).first
     notebook.until(lambda: "trained" in status.inner_text())
-    numbers = json.loads(run_code(notebook, HISTORIES, "NUMBERS"))
+    numbers = json.loads(notebook.run_code(HISTORIES, "NUMBERS"))
     assert list(numbers) == [f"{rate / 10:.2f}" for rate in range(10)]
     notebook.reveal(notebook.slider("noise rate"))
 
@@ -98,10 +81,10 @@ def test_the_noise_slider_draws_the_sweep_and_stop_stops(open_notebook: Callable
     train.click()
     notebook.until(lambda: "left" in status.inner_text(), seconds=60)
     assert train.is_disabled() and stop.is_enabled()
-    assert run_code(notebook, 'print("ANSWER", 6 * 7)', "ANSWER").strip() == "42", "the kernel is busy"
+    assert notebook.run_code('print("ANSWER", 6 * 7)', "ANSWER").strip() == "42", "the kernel is busy"
     notebook.reveal(notebook.slider("noise rate"))
     stop.click()
     notebook.until(lambda: "stopped" in status.inner_text())
     notebook.until(lambda: train.is_enabled() and stop.is_disabled())
-    ended = run_code(notebook, 'print("ENDED", lab.wait(20.0), len(lab.histories))', "ENDED")
+    ended = notebook.run_code('print("ENDED", lab.wait(20.0), len(lab.histories))', "ENDED")
     assert ended.split() == ["True", "0"]

@@ -43,7 +43,21 @@ def test_whole_images_are_only_flipped():
     assert all(one != other for one, other in zip(same, mirrored, strict=True)) and 10 < sum(same) < 40
 
 
-@pytest.mark.parametrize("augment", [CropFlip(5), FlipCrop(2)])
+@pytest.mark.parametrize("mode", ["zeros", "reflect"])
+def test_flipped_crops_see_zeros_or_the_reflection_beyond_the_edge(mode):
+    image = positions(5, 6)[1:] + 1  # columns, counted from 1
+    crops = FlipCrop(2, mode)(image.expand(500, 1, 5, 6), generator())
+    beyond = [0, 0] if mode == "zeros" else [3, 2]
+    row = [*beyond, 1, 2, 3, 4, 5, 6, *([0, 0] if mode == "zeros" else [5, 4])]
+    stretches = [row[left : left + 6] for left in range(5)]
+    stretches += [stretch[::-1] for stretch in stretches]
+    assert crops.shape == (500, 1, 5, 6)
+    found = {tuple(crop[0, 2].int().tolist()) for crop in crops}
+    assert found == {tuple(stretch) for stretch in stretches}
+    assert (crops[:, 0, 0] == 0).all(1).any() == (mode == "zeros")
+
+
+@pytest.mark.parametrize("augment", [CropFlip(5), FlipCrop(2), FlipCrop(2, "reflect")])
 def test_equal_seeds_draw_equally(augment):
     images = torch.rand(20, 3, 9, 9)
     first = augment(images, generator(1))
@@ -66,3 +80,7 @@ def test_bad_sizes_are_refused():
         CropFlip(0)
     with pytest.raises(InvalidValue, match="need images at least as large, got 32×300; make size smaller"):
         CropFlip(33).shape((3, 32, 300))
+    with pytest.raises(InvalidValue, match="mode must be 'zeros' or 'reflect', got 'edge'"):
+        FlipCrop(4, "edge")
+    with pytest.raises(InvalidValue, match="reflection of 8 pixels needs larger images, got 8×9"):
+        FlipCrop(8, "reflect").shape((1, 8, 9))

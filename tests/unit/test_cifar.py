@@ -14,7 +14,7 @@ import torchvision.datasets
 from PIL import Image
 
 from lnlib import data, noise
-from lnlib.data import cifar
+from lnlib.data import folder as pictures
 from lnlib.data.task import make_task
 from lnlib.errors import DataUnavailable, InvalidValue
 
@@ -169,7 +169,7 @@ def test_the_jpeg_copy_is_decoded_once(jpegs, monkeypatch):
     assert first.train_files[3] == "train/automobile/0000.jpg" and len(first.test_files) == 10
     assert {info.name: info.present for info in data.available()}["cifar-10-jpeg"]
 
-    monkeypatch.setattr(cifar, "decode", lambda *args: pytest.fail("decodes again"))
+    monkeypatch.setattr(pictures, "decode", lambda *args: pytest.fail("decodes again"))
     second = data.load("cifar-10-jpeg")
     assert torch.equal(first.train_images, second.train_images)
     assert torch.equal(first.test_labels, second.test_labels)

@@ -90,6 +90,15 @@ def test_normalize_gives_training_images_mean_0_and_std_1(digits):
     assert float(digits.normalize(digits.train_images[3])[0, 4, 4]) == pytest.approx(value, abs=1e-6)
 
 
+def test_metainfonets_scale_is_told_in_pixels():
+    images = torch.arange(4, dtype=torch.uint8).view(4, 1, 1, 1).expand(4, 3, 1, 1)
+    scale = {"mean": data.METAINFONET_MEAN, "std": data.METAINFONET_STD}
+    mine = dataset(train_images=images, test_images=images[:2], **scale)
+    assert mine.normalize(images)[3].flatten().tolist() == pytest.approx(
+        [(3 - 125.3) / 63.0, (3 - 123.0) / 62.1, (3 - 113.9) / 66.7]
+    )
+
+
 def test_mnist_is_whole(mnist):
     assert mnist.train_images.shape == (60_000, 1, 28, 28) and mnist.test_images.shape == (10_000, 1, 28, 28)
     assert torch.bincount(mnist.train_labels).tolist()[:3] == [5923, 6742, 5958]
@@ -173,6 +182,9 @@ def test_available_tells_what_is_whole(fashion):
         "cifar-100": False,
         "cifar-10-jpeg": False,
         "clothing1m": False,
+        "animal-10n": False,
+        **{f"cifar-10n-{kind}": False for kind in ("aggregate", "random1", "random2", "random3", "worst")},
+        "cifar-100n": False,
     }
     assert found["cifar-10-jpeg"].title == "CIFAR-10 (JPEG copy)"
     assert found["mnist"].how == "lnlib data fetch mnist" and "MNIST" in found["mnist"].where
@@ -300,6 +312,9 @@ def dataset(**changes) -> data.Dataset:
         ({"num_clean": 4}, "num_clean must lie in 1 to 3, got 4"),
         ({"num_clean": 0}, "num_clean must lie in 1 to 3, got 0"),
         ({"std": (0.0,)}, "positive std"),
+        ({"given_labels": torch.tensor([0, 1, 0])}, r"given training labels .* must be int64 \(4,\)"),
+        ({"given_labels": torch.tensor([0, 1, 0, 2])}, "given training labels .* in 0 to 1, got 0 to 2"),
+        ({"given_labels": torch.tensor([0, 1, 0, 1]), "num_clean": 1}, "num_clean or given_labels, got both"),
     ],
 )
 def test_a_data_set_that_does_not_fit_together_is_refused(changes, message):

@@ -82,6 +82,17 @@ def test_mw_net_flip_maps_are_the_published_ones():
     assert all((noise.flip(0.4, 100, 2, "mw-net") == 0.2).sum(axis=1) == 2)
 
 
+@pytest.mark.parametrize("num_classes", [10, 100])
+def test_mw_net_flip_maps_are_what_its_seed_draws(num_classes):
+    others = [np.delete(np.arange(num_classes), label) for label in range(num_classes)]
+    for targets in (1, 2):
+        generator = np.random.RandomState(1)
+        expected = np.eye(num_classes) * 0.75
+        for label, wrong in enumerate(others):
+            expected[label, generator.choice(wrong, targets, replace=targets == 1)] = 0.25 / targets
+        assert np.array_equal(noise.flip(0.25, num_classes, targets, "mw-net"), expected)
+
+
 def test_random_flip_maps_follow_their_seed_and_nest():
     one, two = noise.flip(0.4, 10, seed=3), noise.flip(0.4, 10, 2, seed=3)
     assert np.array_equal(one, noise.flip(0.4, 10, seed=3))
@@ -93,6 +104,8 @@ def test_random_flip_maps_follow_their_seed_and_nest():
 def test_warns_where_the_wrong_class_is_the_mode(rate, targets):
     with pytest.warns(UserWarning, match="wrong class is the mode"):
         noise.flip(rate, 10, targets)
+    with pytest.warns(UserWarning, match="wrong class is the mode"):
+        noise.matrix("flip", rate, 100, targets=targets, mapping="mw-net")
     noise.flip(rate - 0.05, 10, targets)
 
 

@@ -4,14 +4,16 @@ from urllib.error import URLError
 
 import pytest
 import torch
+import torch.nn.functional as F
+from torch.func import grad, jvp, vmap
 from torchvision.models import ResNet50_Weights, resnet50
 
 from lnlib import data, noise
 from lnlib.data.task import make_task
 from lnlib.errors import DataUnavailable, InvalidValue
-from lnlib.methods import LIMIT
-from lnlib.nets import NETS, ResNet34, ResNet50
-from lnlib.training import FlipCrop, fit
+from lnlib.methods import LIMIT, CrossEntropy
+from lnlib.nets import NETS, Net, ResNet32, ResNet34, ResNet50, WideResNet
+from lnlib.training import SGD, FlipCrop, Member, fit, sweep
 
 
 def count(module: torch.nn.Module) -> int:
@@ -22,6 +24,20 @@ def count(module: torch.nn.Module) -> int:
 @pytest.mark.parametrize("role", ["classifier", "predictor"])
 def test_resnet34_has_the_parameters_of_the_reference_code(num_classes, expected, role):
     assert count(NETS["resnet34"]().build((3, 32, 32), num_classes, role)) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "num_classes", "expected"),
+    [
+        ("resnet32", 10, 464_154),
+        ("resnet32", 100, 470_004),
+        ("wrn-28-10", 10, 36_479_194),
+        ("wrn-28-10", 100, 36_536_884),
+    ],
+)
+def test_metainfonets_networks_have_the_parameters_of_their_usual_code(name, num_classes, expected):
+    with torch.device("meta"):
+        assert count(NETS[name]().build((3, 32, 32), num_classes)) == expected
 
 
 def test_resnet50_has_torchvisions_parameters_under_a_last_layer_of_its_own():
@@ -48,21 +64,128 @@ def test_resnet34_halves_a_cifar_image_three_times():
     torch.testing.assert_close(logits, net.output(features))
 
 
-@pytest.mark.parametrize("spec", [ResNet34(), ResNet50()])
-@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 28, 20), (1, 64, 64)])
-def test_residual_networks_take_images_of_every_size(spec, shape):
+@pytest.mark.parametrize(
+    ("spec", "width"), [(ResNet34(), 512), (ResNet50(), 2048), (ResNet32(), 64), (WideResNet(10, 2), 128)]
+)
+@pytest.mark.parametrize("shape", [(1, 8, 8), (1, 28, 28), (3, 28, 20), (1, 64, 64)])
+def test_residual_networks_take_images_of_every_size(spec, width, shape):
     assert spec.note(shape) == ""
     with torch.no_grad():
         logits, features = spec.build(shape, 7).eval()(torch.rand(2, *shape))
-    assert logits.shape == (2, 7) and features.shape == (2, 512 if isinstance(spec, ResNet34) else 2048)
+    assert logits.shape == (2, 7) and features.shape == (2, width)
+
+
+@pytest.mark.parametrize(("spec", "blocks"), [(ResNet32(), 5), (WideResNet(28, 1), 4)])
+def test_three_stages_halve_a_cifar_image_twice(spec, blocks):
+    net = spec.build((3, 32, 32), 10).eval()
+    sizes = []
+    for block in net.blocks:
+        block.register_forward_hook(lambda _, x, y: sizes.append(tuple(y.shape[1:])))
+    with torch.no_grad():
+        logits, features = net(torch.rand(2, 3, 32, 32))
+    assert sizes == [(16, 32, 32)] * blocks + [(32, 16, 16)] * blocks + [(64, 8, 8)] * blocks
+    torch.testing.assert_close(logits, net.output(features))
+
+
+def test_resnet32s_shortcut_takes_every_second_pixel_and_pads_the_channels_on_both_sides():
+    block = ResNet32().build((3, 32, 32), 10).eval().blocks[5]
+    torch.nn.init.zeros_(block.second.weight)  # what is left is the shortcut
+    x = torch.rand(2, 16, 7, 6)
+    with torch.no_grad():
+        out = block(x)
+    assert out.shape == (2, 32, 4, 3)
+    assert torch.equal(out[:, 8:24], x[:, :, ::2, ::2]) and not out[:, :8].any() and not out[:, 24:].any()
+
+
+def test_a_wide_block_normalises_before_it_convolves():
+    net = WideResNet(10, 2).build((1, 8, 8), 3).double()
+    first, x = net.blocks[0], torch.rand(4, 16, 5, 5, dtype=torch.float64)
+    active = F.relu(F.batch_norm(x, None, None, training=True))
+    inner = F.relu(F.batch_norm(F.conv2d(active, first.first.weight, padding=1), None, None, training=True))
+    expected = F.conv2d(inner, first.second.weight, padding=1) + F.conv2d(active, first.shortcut.weight)
+    torch.testing.assert_close(first(x), expected)
+    assert [block.first.stride[0] for block in net.blocks] == [1, 2, 2]
+    assert WideResNet(16, 1).build((1, 8, 8), 3).blocks[1].shortcut is None
+
+
+def test_initial_weights_are_those_of_the_usual_codes():
+    small, wide = ResNet32().build((3, 32, 32), 10), WideResNet(10, 4).build((3, 32, 32), 10)
+    # √(2 / (k² inputs)) and √(2 / (k² outputs)): the blocks that widen tell them apart.
+    assert small.blocks[10].first.weight.std().item() == pytest.approx((2 / (9 * 32)) ** 0.5, rel=0.03)
+    assert small.output.weight.std().item() == pytest.approx((2 / 64) ** 0.5, rel=0.12)
+    assert wide.blocks[1].first.weight.std().item() == pytest.approx((2 / (9 * 128)) ** 0.5, rel=0.03)
+    assert wide.blocks[1].shortcut.weight.std().item() == pytest.approx((2 / 128) ** 0.5, rel=0.05)
+    assert not wide.output.bias.any()
+
+
+@pytest.mark.parametrize(("depth", "width", "message"), [(27, 10, "depth must be 6n"), (28, 0, "width must")])
+def test_wide_networks_that_cannot_be_are_refused(depth, width, message):
+    with pytest.raises(InvalidValue, match=message):
+        WideResNet(depth, width)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script:FutureWarning")  # from PyTorch's own forward mode
+@pytest.mark.parametrize("spec", [ResNet32(), WideResNet(10, 1)])
+def test_directional_derivatives_of_the_losses_agree_with_backward(spec):
+    torch.manual_seed(0)
+    net = Net(spec.build((1, 8, 8), 3).double())
+    x, y = torch.rand(4, 1, 8, 8, dtype=torch.float64), torch.tensor([0, 1, 2, 0])
+    weights = {name: value.detach() for name, value in net.parameters.items()}
+    before = {name: value.clone() for name, value in net.buffers.items()}
+    along = {name: torch.randn_like(value) for name, value in weights.items()}
+
+    def losses(parameters):
+        return F.cross_entropy(net.at(parameters, x)[0], y, reduction="none")
+
+    values, tangents = jvp(losses, (weights,), (along,))
+    for row in range(len(x)):
+        gradient = grad(lambda parameters, row=row: losses(parameters)[row])(weights)
+        expected = sum((gradient[name] * along[name]).sum() for name in along)
+        torch.testing.assert_close(tangents[row], expected, rtol=1e-9, atol=1e-9)
+    # The same for two networks at once, one of them at other weights.
+    stacked = {name: torch.stack([value, value + 0.01 * along[name]]) for name, value in weights.items()}
+    both = vmap(lambda parameters: jvp(losses, (parameters,), (along,)))(stacked)
+    torch.testing.assert_close(both[0][0], values)
+    torch.testing.assert_close(both[1][0], tangents)
+    assert all(torch.equal(value, before[name]) for name, value in net.buffers.items())
+
+
+def two_classes(shape: tuple[int, int, int], count: int = 20) -> data.Dataset:
+    """Dark and light pictures."""
+    labels = torch.arange(count) % 2
+    grain = torch.randint(80, (count, *shape), generator=torch.Generator().manual_seed(0))
+    images = (labels[:, None, None, None] * 120 + grain).byte()
+    scale = (0.4,) * shape[0], (0.3,) * shape[0]
+    return data.Dataset("two", images, labels, images, labels, ("dark", "light"), *scale)
+
+
+def test_wrn_28_10_takes_a_training_step():
+    task = make_task(two_classes((3, 8, 8), 8), noise.uniform(0.0, 2), validation=4)
+    settings = {"optimizer": SGD(), "batch_size": 4, "epochs": 1, "augment": FlipCrop(2, "reflect")}
+    run = fit(CrossEntropy(), task, net=NETS["wrn-28-10"](), **settings)
+    before = run.networks["classifier"].blocks[0].first.weight.detach().clone()
+    (epoch,) = run
+    net = run.networks["classifier"]
+    assert net.norm.num_batches_tracked == 1 and epoch.loss == pytest.approx(0.7, abs=0.4)
+    assert not torch.equal(before, net.blocks[0].first.weight)
+
+
+@pytest.mark.parametrize("spec", [ResNet32(), WideResNet(10, 1)])
+def test_stacked_runs_equal_their_solo_runs(spec):
+    task = make_task(two_classes((1, 8, 8)), noise.uniform(0.0, 2), validation=4)
+    members = [Member(CrossEntropy(), task, seed) for seed in (0, 1)]
+    settings = {"net": spec, "optimizer": SGD(), "batch_size": 8, "epochs": 2, "precision": "float64"}
+    losses = {}
+    for mode in ("stacked", "solo"):
+        runs = sweep(members, mode=mode, **settings)
+        for _ in runs:
+            pass
+        losses[mode] = [epoch.loss for history in runs.histories for epoch in history]
+    assert losses["stacked"] == pytest.approx(losses["solo"], rel=1e-8)
 
 
 def test_resnet34_trains_with_limit_and_augmentation():
-    generator = torch.Generator().manual_seed(0)
-    labels = torch.arange(20) % 2
-    grain = torch.randint(80, (20, 3, 8, 8), generator=generator)
-    images = (labels[:, None, None, None] * 120 + grain).byte()
-    dataset = data.Dataset("two", images, labels, images, labels, ("dark", "light"), (0.4,) * 3, (0.3,) * 3)
+    dataset = two_classes((3, 8, 8))
     task = make_task(dataset, noise.uniform(0.0, 2), validation=4)
     run = fit(LIMIT(beta=1.0), task, net=ResNet34(), batch_size=8, epochs=3, augment=FlipCrop(1))
     losses = [epoch.loss for epoch in run]

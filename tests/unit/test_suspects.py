@@ -68,6 +68,16 @@ def test_every_picture_is_scored_once_whatever_its_part(pictures: Path, tmp_path
     assert json.loads(result.stdout)["scored"] == 80
 
 
+def test_a_predictor_may_begin_from_cross_entropy(tmp_path: Path) -> None:
+    options = ["--rate", "0.3", "--epochs", "6", "--output", str(tmp_path / "list.csv"), "--json"]
+    result = invoke(*options, "--set", "init=cross-entropy")
+    assert result.exit_code == 0, result.output
+    assert "cross-entropy first" in result.stderr
+    fresh = invoke(*options)
+    aucs = [json.loads(one.stdout)["auc"]["training"] for one in (result, fresh)]
+    assert aucs[0] != aucs[1] and min(aucs) > 0.8, aucs
+
+
 def test_corrupted_digits_are_found_and_the_auc_is_told(tmp_path: Path) -> None:
     output = str(tmp_path / "suspects.csv")
     options = ["--rate", "0.3", "--epochs", "12", "--set", "beta=3", "--seed", "1", "--output", output]

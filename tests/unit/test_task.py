@@ -64,11 +64,17 @@ def test_splits_are_disjoint_stratified_and_of_the_sizes_asked_for(
     assert len(task.validation) == num_validation
     assert (len(task.meta) if task.meta else 0) == meta_size
     assert len(task.train) == (train_size or total - num_validation - meta_size)
-    for part in parts(task).values():
+    meta = np.bincount(task.meta.labels, minlength=num_classes) if task.meta else np.zeros(num_classes)
+    assert meta.max() - meta.min() <= 1
+    for name, part in parts(task).items():
         assert torch.equal(part.images, dataset.train_images[part.index])
         assert torch.equal(part.index, part.index.sort().values)
         found = torch.bincount(dataset.train_labels[part.index], minlength=num_classes).numpy()
-        assert np.abs(found - np.array(counts) / total * len(part)).max() <= num_classes
+        # All that is left is stratified but for what an even meta set took.
+        whole = name == "train" and not train_size
+        expected = np.array(counts) / total * (len(part) + whole * meta_size) - whole * meta
+        if name != "meta":
+            assert np.abs(found - expected).max() <= num_classes
     assert torch.equal(task.test.images, dataset.test_images) and torch.equal(
         task.test.labels, dataset.test_labels
     )
@@ -209,11 +215,23 @@ def test_sizes_that_cannot_be_are_refused(digits, options, message):
 
 
 def test_a_class_with_too_few_examples_is_named():
-    with pytest.raises(
-        InvalidValue, match="meta set needs an image of every class, its 10 have none of class 1"
-    ):
-        make_task(blobs([200, 3]), noise.uniform(0.4, 2), 0, meta_size=10)
-    make_task(blobs([200, 30]), noise.uniform(0.4, 2), 0, meta_size=10)
+    matrix = noise.uniform(0.4, 2)
+    with pytest.raises(InvalidValue, match="validation set needs an image of every class, its 40 have none"):
+        make_task(blobs([200, 2]), matrix, 0, validation=40)
+    with pytest.raises(InvalidValue, match=r"meta_size 10 where class 1 has 2 images .* use at most 2"):
+        make_task(blobs([200, 3]), matrix, 0, meta_size=10)
+    most = make_task(blobs([200, 3]), matrix, 0, meta_size=2)
+    assert most.meta.labels.tolist().count(1) == 1
+    make_task(blobs([200, 30]), matrix, 0, meta_size=10)
+
+
+@pytest.mark.parametrize("meta_size", [10, 100, 105, 990])
+def test_a_meta_set_holds_the_classes_evenly_and_is_part_of_a_larger_one(digits, meta_size):
+    meta = make_task(digits, HALF, 4, meta_size=meta_size).meta
+    counts = torch.bincount(meta.labels, minlength=10)
+    assert counts.sum() == meta_size and counts.max() - counts.min() == bool(meta_size % 10)
+    larger = make_task(digits, HALF, 4, meta_size=meta_size + 20)
+    assert set(meta.index.tolist()) < set(larger.meta.index.tolist())
 
 
 def test_bad_matrices_and_seeds_are_refused(digits):

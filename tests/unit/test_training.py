@@ -365,6 +365,24 @@ def test_bfloat16_trains_float32_weights(make_digits_task):
     assert training.history[-1].test_accuracy > 0.8
 
 
+def test_compiled_networks_are_asked_for_by_a_setting(make_digits_task, monkeypatch):
+    compiled = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda module: compiled.append(module))
+    fit(LIMIT(), make_digits_task(0.2), epochs=1)
+    assert not compiled
+    training = fit(LIMIT(), make_digits_task(0.2), epochs=1, compile=True)
+    assert compiled == list(training.networks.values())
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+@pytest.mark.parametrize("options", [{}, {"precision": "bfloat16"}, {"compile": True}])
+def test_a_gpu_trains_as_well_as_a_cpu(make_digits_task, options):
+    task = make_digits_task(0.2)
+    here = trained(LIMIT(beta=10.0), task, epochs=8, device=torch.device("cpu"))
+    there = trained(LIMIT(beta=10.0), task, epochs=8, device=torch.device("cuda"), **options)
+    assert abs(here.history[-1].test_accuracy - there.history[-1].test_accuracy) < 0.05
+
+
 def test_flip_crop_moves_pixels_by_at_most_its_padding():
     images = torch.arange(2 * 3 * 8 * 8, dtype=torch.float32).reshape(2, 3, 8, 8) + 1
     seen = set()

@@ -1,0 +1,64 @@
+"""Cross-entropy weighted by the effective number of examples of each class (MetaInfoNet, table 1, row
+"Class-balanced").
+
+Cui et al. (2019), section 4.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float, Float64, Int
+from torch import Tensor, nn
+
+from lnlib.data.task import Visible
+from lnlib.errors import InvalidValue
+from lnlib.methods.base import Batch, Method, Nets, NewNet, TrainingData, cross_entropy
+from lnlib.nets import Memory
+
+
+@dataclass(frozen=True)
+class ClassBalanced(Method):
+    """The mean of −α_y log softmax(h(x))_y; the weights α are `class_balanced_weights` of the given labels of
+    the training split.
+
+    MetaInfoNet does not say which loss is weighted, nor β: softmax cross-entropy and the default of the
+    authors' scripts, .9999. Raises `InvalidValue` for β outside [0, 1).
+    """
+
+    name: ClassVar[str] = "class-balanced"
+    label: ClassVar[str] = "Class-balanced"
+
+    beta: float = 0.9999
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.beta < 1:
+            raise InvalidValue(f"beta must lie in [0, 1), got {self.beta}; try beta=0.9999")
+
+    def networks(self, new_net: NewNet, task: Visible) -> dict[str, nn.Module]:
+        """The classifier, and the classes' weights as its memory."""
+        counts = torch.bincount(task.train.labels, minlength=task.num_classes)
+        weights = class_balanced_weights(counts, self.beta)
+        return {"classifier": new_net("classifier"), "balance": Memory(weights=weights)}
+
+    def loss(self, nets: Nets, batch: Batch) -> Tensor:
+        """Weighted cross-entropy on the given labels, in nats; the mean is over the batch's size."""
+        logits, _ = nets["classifier"](batch.x)
+        weights = nets["balance"].buffers["weights"]
+        return (weights[batch.y] * cross_entropy(logits, batch.y)).mean()
+
+    def sample_weights(self, nets: Nets, data: TrainingData) -> Float[Tensor, " train"]:
+        """α of every training example's given label, over its mean."""
+        weights = nets["balance"].buffers["weights"][data.labels]
+        return weights / weights.mean()
+
+
+def class_balanced_weights(counts: Int[Tensor, " classes"], beta: float) -> Float64[Tensor, " classes"]:
+    """Weights (K,) proportional to (1 − β)/(1 − β^n) for classes of n examples, with the sum K.
+
+    β = 0 weighs all classes alike, β → 1 by 1/n. A class without examples weighs 0. Source: Cui et al.
+    (2019), section 4.
+    """
+    inverse = (1 - beta) / (1 - beta ** counts.double())
+    weights = torch.where(counts > 0, inverse, 0.0)
+    return weights * (len(counts) / weights.sum())

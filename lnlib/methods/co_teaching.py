@@ -1,0 +1,96 @@
+"""Co-teaching: two networks, each of which learns the examples of small loss that the other picks
+(MetaInfoNet, tables 2-3, row "Co-teaching").
+
+Han et al. (2018), algorithm 1.
+"""
+
+from dataclasses import dataclass
+from math import log
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from lnlib.data.task import Visible
+from lnlib.errors import InvalidValue
+from lnlib.methods.base import Batch, Method, Nets, NewNet, Phase, cross_entropy
+
+BOTH = ("classifier", "peer")
+ROUNDING = 1e-3
+"""Of an example, lest rounding lose one that a share of the batch counts in full."""
+
+
+@dataclass(frozen=True)
+class CoTeaching(Method):
+    """Cross-entropy of each network, averaged over the share R(t) of the batch that has the smallest losses
+    under the other one; R(t) is `remember_rate`.
+
+    `forget_rate` must be the effective error rate, which any-class noise has below its own rate:
+    `lnlib.noise.effective_error_rate`. One optimiser trains both. The prediction is the mean of both
+    networks' probabilities: the authors' code reports each network, MetaInfoNet does not say. The
+    authors' code also divides each mean by the number of examples once more, which Adam does not notice and
+    this does not do. Raises `InvalidValue` for a forget rate outside [0, 1), an exponent of 0 or below and
+    fewer than one ramp epoch.
+    """
+
+    name: ClassVar[str] = "co-teaching"
+    label: ClassVar[str] = "Co-teaching"
+
+    forget_rate: float = 0.2
+    ramp_epochs: int = 10
+    exponent: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.forget_rate < 1:
+            raise InvalidValue(
+                f"forget_rate must lie in [0, 1), got {self.forget_rate}; use the effective error rate"
+            )
+        if self.ramp_epochs < 1:
+            raise InvalidValue(f"ramp_epochs must be at least 1, got {self.ramp_epochs}; try ramp_epochs=10")
+        if not self.exponent > 0:
+            raise InvalidValue(f"exponent must be positive, got {self.exponent}; try exponent=1.0")
+
+    def networks(self, new_net: NewNet, task: Visible) -> dict[str, nn.Module]:
+        """The classifier and its peer, which differ by their first weights."""
+        return {name: new_net(name) for name in BOTH}
+
+    @property
+    def phases(self) -> tuple[Phase, ...]:
+        """One loss and one optimiser for both networks."""
+        return (Phase(self.loss, BOTH),)
+
+    def loss(self, nets: Nets, batch: Batch) -> Tensor:
+        """The sum of both networks' losses, in nats; no gradient passes through the selection."""
+        first, second = (cross_entropy(nets[name](batch.x)[0], batch.y) for name in BOTH)
+        share = remember_rate(batch.epoch, self.forget_rate, self.ramp_epochs, self.exponent)
+        picked_by_first = smallest(first.detach(), share)
+        picked_by_second = smallest(second.detach(), share)
+        return _mean(first, picked_by_second) + _mean(second, picked_by_first)
+
+    def predict(self, nets: Nets, x: Tensor) -> Float[Tensor, "batch classes"]:
+        """The logarithm of the mean of both networks' probabilities."""
+        first, second = (torch.log_softmax(nets[name](x)[0], dim=1) for name in BOTH)
+        return torch.logaddexp(first, second) - log(2)
+
+
+def remember_rate(epoch: int, forget_rate: float, ramp_epochs: int = 10, exponent: float = 1.0) -> float:
+    """R(t) = 1 − τ·min((t/T)^c, 1): the share of a batch that is learnt in an epoch (from 1), with t = epoch
+    − 1, the forget rate τ, T ramp epochs and the exponent c.
+
+    The authors' code is at 1 − τ an epoch sooner, T = 9 here. Source: Han et al. (2018), algorithm 1, where
+    c = 1.
+    """
+    ramp: float = min((epoch - 1) / ramp_epochs, 1.0) ** exponent
+    return 1 - forget_rate * ramp
+
+
+def smallest(losses: Float[Tensor, " batch"], share: float | Tensor) -> Float[Tensor, " batch"]:
+    """1 for the ⌊share·B⌋ smallest of losses (B,), at least one and never more, and 0 for the others."""
+    count = torch.as_tensor(share * len(losses) + ROUNDING, device=losses.device).floor().clamp(min=1)
+    ranks = losses.argsort(stable=True).argsort()
+    return (ranks < count).to(losses.dtype)
+
+
+def _mean(losses: Tensor, picked: Tensor) -> Tensor:
+    return (picked * losses).sum() / picked.sum()

@@ -1,0 +1,126 @@
+"""Dimensionality-driven learning (MetaInfoNet, tables 2 and 3, row "D2L"; Ma et al., 2018)."""
+
+import copy
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from lnlib.data.task import Visible
+from lnlib.errors import InvalidValue
+from lnlib.methods.base import Batch, Method, Nets, NewNet, TrainingData, cross_entropy
+from lnlib.nets import Memory, Net
+
+BATCH, BATCHES, NEIGHBOURS = 128, 10, 20
+
+
+@dataclass(frozen=True)
+class D2L(Method):
+    """Cross-entropy until the features' local intrinsic dimensionality (LID) turns up, then on α·y + (1 −
+    α)·onehot(prediction).
+
+    The LID is the mean over up to 1280 training images, drawn once, whose neighbours are sought inside
+    batches of 128. From epoch `init_epoch` + `window` + 1 on, an epoch turns when its LID exceeds the mean of
+    the last `window` by more than two of their standard deviations: the classifier goes back to the weights
+    of the epoch before (the optimiser's state does not), and from then on α = exp(−(t/T)·LID_t/min LID
+    before t) at every epoch t of T. The paper's `init_epoch` is 5 on MNIST and 40 on CIFAR-10; before the
+    turn the authors' later code uses another loss than cross-entropy. Raises `InvalidValue` for a negative
+    `init_epoch` and a `window` below 2.
+    """
+
+    name: ClassVar[str] = "d2l"
+    label: ClassVar[str] = "D2L"
+
+    init_epoch: int = 5
+    window: int = 5
+
+    def __post_init__(self) -> None:
+        if self.init_epoch < 0 or self.window < 2:
+            raise InvalidValue(
+                f"init_epoch must be at least 0 and window at least 2, got {self.init_epoch} and "
+                f"{self.window}; try D2L(init_epoch=5, window=5)"
+            )
+
+    def networks(self, new_net: NewNet, task: Visible) -> dict[str, nn.Module]:
+        """The classifier, its copy of the epoch before, and the memory of dimensionalities."""
+        size = min(BATCH, len(task.train))
+        batches = min(BATCHES, len(task.train) // size)
+        # The run's own stream is what PyTorch draws from here.
+        rows = torch.randperm(len(task.train))[: batches * size].view(batches, size)
+        memory = Memory(
+            rows=rows,
+            recent=torch.zeros(self.window),
+            lowest=torch.tensor(torch.inf),
+            lid=torch.zeros(()),
+            alpha=torch.ones(()),
+            turned_at=torch.zeros(()),
+        )
+        classifier = new_net("classifier")
+        return {"classifier": classifier, "previous": copy.deepcopy(classifier), "memory": memory}
+
+    def loss(self, nets: Nets, batch: Batch) -> Tensor:
+        """Mean cross-entropy on the mixed targets, in nats; α = 1 before the turn."""
+        logits, _ = nets["classifier"](batch.x)
+        alpha = nets["memory"].buffers["alpha"]
+        on_given = cross_entropy(logits, batch.y)
+        on_predicted = cross_entropy(logits, logits.argmax(dim=1))
+        return (alpha * on_given + (1 - alpha) * on_predicted).mean()
+
+    def end_epoch(self, nets: Nets, data: TrainingData, epoch: int) -> None:
+        """Measure the LID, go back where it turns, and pace α from then on."""
+        memory = nets["memory"].buffers
+        lid_now = mean_lid(nets["classifier"], data, memory["rows"])
+        if not memory["turned_at"]:
+            turns = epoch > self.init_epoch + self.window and is_turning_point(memory["recent"], lid_now)
+            memory["turned_at"].fill_(epoch if turns else 0)
+            _copy_to(nets, *(("previous", "classifier") if turns else ("classifier", "previous")))
+        if memory["turned_at"]:
+            memory["alpha"].copy_(torch.exp(-(epoch / data.epochs) * lid_now / memory["lowest"]))
+        memory["lid"].copy_(lid_now)
+        memory["lowest"].clamp_(max=lid_now)
+        memory["recent"].copy_(torch.cat([memory["recent"][1:], lid_now[None]]))
+
+    def report(self, nets: Nets) -> dict[str, float]:
+        """The epoch's LID (before going back), α, and the epoch that turned, 0 before there is one."""
+        memory = nets["memory"].buffers
+        return {name: float(memory[name]) for name in ("lid", "alpha", "turned_at")}
+
+
+def lid(distances: Float[Tensor, "*points neighbours"]) -> Float[Tensor, "*points"]:
+    """The local intrinsic dimensionality −1/mean_j log(r_j/r_k) from the distances r_1 to r_k of a point's
+    neighbours, its maximum-likelihood estimate.
+
+    Infinite where all distances are equal; an exact duplicate counts as very near. Source: Ma et al. (2018),
+    after Amsaleg et al. (2015).
+    """
+    logarithms = distances.clamp_min(torch.finfo(distances.dtype).tiny).log()
+    return 1 / (logarithms.amax(dim=-1, keepdim=True) - logarithms).mean(dim=-1)
+
+
+def mean_lid(net: Net, data: TrainingData, rows: Tensor) -> Float[Tensor, ""]:
+    """The mean LID of the eval-mode features of images `rows` (batches, B) among each batch's 20 nearest.
+
+    Points without a finite LID are left out.
+    """
+    flat = rows.flatten()
+    chosen = replace(data, images=lambda part: data.images(flat[part]), labels=data.labels[flat])
+    features = chosen.outputs(net)[1].view(*rows.shape, -1)
+    count = min(NEIGHBOURS, rows.shape[1] - 1)
+    distances = torch.cdist(features, features, compute_mode="donot_use_mm_for_euclid_dist")
+    # The nearest is the point itself.
+    nearest = distances.topk(count + 1, largest=False).values[..., 1:]
+    found = lid(nearest)
+    return found[found.isfinite()].mean()
+
+
+def is_turning_point(recent: Float[Tensor, " window"], now: Float[Tensor, ""]) -> bool:
+    """Whether a LID exceeds the mean of the last ones by more than two of their standard deviations."""
+    return bool(now - recent.mean() > 2 * recent.std(correction=0))
+
+
+def _copy_to(nets: Nets, source: str, target: str) -> None:
+    values = {**nets[source].parameters, **nets[source].buffers}
+    for name, value in {**nets[target].parameters, **nets[target].buffers}.items():
+        value.copy_(values[name])

@@ -1,0 +1,39 @@
+"""LogitNet: an example's weight is a learned function of its logits and its given label.
+
+MetaInfoNet, section 4.2.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from lnlib.methods.base import Nets
+from lnlib.methods.meta_weighting import MetaWeighting
+from lnlib.nets.weighting import WeightFromLogits
+
+
+@dataclass(frozen=True)
+class LogitNet(MetaWeighting):
+    """w̃ = MLP(z ⊙ e(y)): logits z, an embedding e of the given label; see `MetaWeighting`.
+
+    With `linear` one linear layer maps the logits first: the control that tells MetaInfoNet's bottleneck from
+    its additional layer.
+    """
+
+    name: ClassVar[str] = "logitnet"
+    label: ClassVar[str] = "LogitNet"
+
+    linear: bool = False
+
+    def new_weighting(self, num_classes: int) -> nn.Module:
+        """K-100-1 behind the embedding."""
+        return WeightFromLogits(num_classes, self.linear)
+
+    def raw_weights(
+        self, nets: Nets, logits: Tensor, labels: Tensor, noise: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Weights (B,) of logits (B, K) under labels (B, K); nothing is bounded."""
+        weights = nets["weighting"](logits, labels)
+        return weights, torch.zeros_like(weights)

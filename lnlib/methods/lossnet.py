@@ -1,0 +1,33 @@
+"""LossNet, better known as Meta-Weight-Net: an example's weight is a learned function of its loss.
+
+MetaInfoNet, section 3.2; Shu et al. (2019).
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from lnlib.methods.base import Nets
+from lnlib.methods.meta_weighting import MetaWeighting
+from lnlib.nets.weighting import WeightFromLoss
+
+
+@dataclass(frozen=True)
+class LossNet(MetaWeighting):
+    """w̃ = σ(W₂ ReLU(W₁ ℓ)), where ℓ is the example's cross-entropy; see `MetaWeighting`."""
+
+    name: ClassVar[str] = "lossnet"
+    label: ClassVar[str] = "LossNet"
+
+    def new_weighting(self, num_classes: int) -> nn.Module:
+        """1-100-1."""
+        return WeightFromLoss()
+
+    def raw_weights(
+        self, nets: Nets, logits: Tensor, labels: Tensor, noise: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Weights (B,) from the losses of logits (B, K) under labels (B, K); nothing is bounded."""
+        losses = -(labels * torch.log_softmax(logits, dim=1)).sum(dim=1)
+        return nets["weighting"](losses), torch.zeros_like(losses)

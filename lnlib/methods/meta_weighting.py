@@ -1,0 +1,223 @@
+"""The general framework for meta weighting: a second network weighs the examples of a batch, and learns from
+what a small clean meta set says of the step that its weights make.
+
+MetaInfoNet, section 4.1 and Algorithm 1. LossNet, LogitNet and MetaInfoNet say only how an example is
+weighed.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from lnlib.data.task import Visible
+from lnlib.errors import InvalidValue
+from lnlib.methods.base import (
+    Batch,
+    Examples,
+    Method,
+    Nets,
+    NewNet,
+    Phase,
+    TrainingData,
+    cross_entropy,
+    one_hot,
+)
+from lnlib.methods.hypergradient import Parameters, VirtualStep
+from lnlib.nets import Memory
+from lnlib.optimizers import Adam, Optimizer
+
+Normalization = Literal["sum", "paper", "mean"]
+METERS = ("meta_loss", "information", "meta_steps", "effective", "steps", "skipped")
+
+
+@dataclass(frozen=True)
+class MetaWeighting(Method):
+    """Every `interval` steps the weighting network takes a step on the meta loss after a virtual step of the
+    classifier (lines 5-11); then the classifier takes a real one under the new weights (lines 12-14).
+
+    `normalization` "sum" makes the weights of a batch sum to one; "paper" divides by the batch size once
+    more, as lines 6 and 7 say, which makes the learning rate a hundred times smaller; "mean" takes the raw
+    weights' mean with the losses, as one of Meta-Weight-Net's scripts does. The virtual step is a plain one
+    at the run's learning rate; with `virtual_step="momentum"` a share `momentum` of the last real step comes
+    on top. The weighting network sees logits without gradients; its optimiser's type is open in the paper.
+    Virtual and meta passes normalise by the batch and keep no running statistics. A batch whose weights are
+    all zero is skipped and counted. Raises `InvalidValue` for an interval below 1, unknown options, and a
+    task without a meta set.
+    """
+
+    interval: int = 1
+    normalization: Normalization = "sum"
+    virtual_step: Literal["plain", "momentum"] = "plain"
+    momentum: float = 0.9
+    meta_optimizer: Optimizer = Adam(1e-3, weight_decay=5e-4)
+
+    def __post_init__(self) -> None:
+        if self.interval < 1:
+            raise InvalidValue(
+                f"{self.name}: interval must be at least 1, got {self.interval}; 1 updates at every step"
+            )
+        if self.normalization not in ("sum", "paper", "mean"):
+            raise InvalidValue(
+                f"normalization must be 'sum', 'paper' or 'mean', got {self.normalization!r}; try 'sum'"
+            )
+        if self.virtual_step not in ("plain", "momentum"):
+            raise InvalidValue(
+                f"virtual_step must be 'plain' or 'momentum', got {self.virtual_step!r}; try 'plain'"
+            )
+        if not 0 <= self.momentum < 1:
+            raise InvalidValue(f"momentum must lie in [0, 1), got {self.momentum}; try momentum=0.9")
+
+    # What the three networks fill in.
+
+    def new_weighting(self, num_classes: int) -> nn.Module:
+        """A new weighting network."""
+        raise NotImplementedError
+
+    def raw_weights(
+        self, nets: Nets, logits: Tensor, labels: Tensor, noise: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Weights w̃ (B,) before normalisation, of logits (B, K) under one-hot labels (B, K), and the nats
+        (B,) that the representation may hold of the logits, where it is bounded.
+        """
+        raise NotImplementedError
+
+    @property
+    def penalty(self) -> float:
+        """What a nat costs in the meta loss: λ of eq. (7)."""
+        return 0.0
+
+    # The framework.
+
+    def networks(self, new_net: NewNet, task: Visible) -> dict[str, nn.Module]:
+        """The classifier, the weighting network, meters, and for momentum the classifier's last weights."""
+        require_meta(self, task)
+        classifier = new_net("classifier")
+        networks = {
+            "classifier": classifier,
+            "weighting": self.new_weighting(task.num_classes),
+            "meter": Memory(**{name: torch.zeros(()) for name in METERS}),
+        }
+        if self.virtual_step == "momentum":
+            own = {_flat(name): value.detach().clone() for name, value in classifier.named_parameters()}
+            networks["previous"] = Memory(**own)
+        return networks
+
+    @property
+    def phases(self) -> tuple[Phase, ...]:
+        """First the weighting network, then the classifier."""
+        return (
+            Phase(self.meta_loss, ("weighting",), self.meta_optimizer, every=self.interval),
+            Phase(self.loss, ("classifier",), skip_zero=True),
+        )
+
+    def meta_loss(self, nets: Nets, batch: Batch) -> Tensor:
+        """Lines 5-11 and eq. (7): the meta loss after the virtual step plus λ·KL, both means; its gradient by
+        the weighting network is exact.
+        """
+        meta = _meta_of(batch)
+        step = VirtualStep(nets["classifier"], Examples(batch.x, batch.y))
+        raw, nats = self.raw_weights(nets, step.logits, batch.one_hot, batch.noise.get("psi"))
+        weights = normalized(raw, self.normalization)
+        taken = step.taken(weights.detach(), batch.lr, self._drift(nets))
+        measured = step.meta_gradient(meta, taken, batch.lr)
+        _count(nets, meta_loss=measured.loss, information=nats.detach().mean(), meta_steps=1)
+        change = (measured.by_weight * weights).sum()
+        return measured.loss + change - change.detach() + self.penalty * nats.mean()
+
+    def loss(self, nets: Nets, batch: Batch) -> Tensor:
+        """Lines 12-14: Σ wᵢℓᵢ under the weights of the updated network."""
+        logits, _ = nets["classifier"](batch.x)
+        raw, _ = self.raw_weights(nets, logits.detach(), batch.one_hot, self.real_noise(batch))
+        weights = normalized(raw.detach(), self.normalization)
+        count_weights(nets, weights)
+        if "previous" in nets:
+            for name, value in nets["classifier"].parameters.items():
+                nets["previous"].buffers[_flat(name)].copy_(value.detach())
+        return (weights * cross_entropy(logits, batch.y)).sum()
+
+    def real_noise(self, batch: Batch) -> Tensor | None:
+        """The random numbers of the real step's weights; none unless a method says so."""
+        return None
+
+    def _drift(self, nets: Nets) -> Parameters | None:
+        if "previous" not in nets:
+            return None
+        before = nets["previous"].buffers
+        return {
+            name: self.momentum * (value.detach() - before[_flat(name)])
+            for name, value in nets["classifier"].parameters.items()
+        }
+
+    def report(self, nets: Nets) -> dict[str, float]:
+        """Means over the epoch: the meta loss and the nats of the bottleneck after virtual steps, the
+        effective sample size 1/Σw² as a share of the batch; and how many steps were skipped.
+        """
+        sums = {name: float(value) for name, value in nets["meter"].buffers.items()}
+        for value in nets["meter"].buffers.values():
+            value.zero_()
+        return {
+            "meta_loss": sums["meta_loss"] / max(sums["meta_steps"], 1),
+            "information_nats": sums["information"] / max(sums["meta_steps"], 1),
+            "effective_sample_size": sums["effective"] / max(sums["steps"] - sums["skipped"], 1),
+            "skipped_steps": sums["skipped"],
+        }
+
+    def sample_weights(self, nets: Nets, data: TrainingData) -> Float[Tensor, " train"]:
+        """The network's weights of all training examples (N,), from eval-mode logits, with mean one."""
+        logits, _ = data.outputs(nets["classifier"])
+        raw, _ = self.raw_weights(nets, logits, one_hot(data.labels, data.num_classes).to(logits.dtype), None)
+        return mean_one(raw)
+
+
+def normalized(raw: Float[Tensor, " batch"], how: Normalization) -> Float[Tensor, " batch"]:
+    """Raw weights (B,) as Algorithm 1's line 6 makes them: they sum to one, or are all zero; see
+    `MetaWeighting` for the other two ways.
+    """
+    if how == "mean":
+        return raw / len(raw)
+    total = raw.sum()
+    weights = raw / (total + (total == 0))
+    return weights / len(raw) if how == "paper" else weights
+
+
+def mean_one(raw: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+    """Weights (N,) divided by their mean; all zero where it is."""
+    mean = raw.mean()
+    return raw / (mean + (mean == 0))
+
+
+def require_meta(method: Method, task: Visible) -> None:
+    """Raise `InvalidValue` for a task without a clean meta set."""
+    if task.meta is None:
+        raise InvalidValue(
+            f"{method.label} needs clean examples to learn from, got a task without a meta set; make it with "
+            "meta_size=100 or --meta-size 100"
+        )
+
+
+def count_weights(nets: Nets, weights: Tensor) -> None:
+    """Meter the effective sample size 1/Σw², as a share of the batch, and steps without any weight."""
+    total = weights.sum()
+    shares = weights / (total + (total == 0))
+    squares = shares.square().sum()
+    share = torch.where(squares > 0, 1 / (squares + (squares == 0)), 0) / len(weights)
+    _count(nets, effective=share, steps=1, skipped=total == 0)
+
+
+def _count(nets: Nets, **values: Tensor | int) -> None:
+    meter = nets["meter"].buffers
+    for name, value in values.items():
+        meter[name].add_(value)
+
+
+def _meta_of(batch: Batch) -> Examples:
+    if batch.meta is None:
+        raise InvalidValue("a meta batch is needed, got none; make the task with meta_size=100")
+    return batch.meta
+
+
+def _flat(name: str) -> str:
+    return name.replace(".", "/")

@@ -1,0 +1,71 @@
+"""MetaInfoNet: an example's weight is a learned function of its given label and of what an information
+bottleneck leaves of its logits.
+
+MetaInfoNet, section 4.3 and eq. (7).
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from torch import Tensor, nn
+
+from lnlib.errors import InvalidValue
+from lnlib.methods.base import Batch, Draw, Nets, check_nonnegative
+from lnlib.methods.meta_weighting import MetaWeighting
+from lnlib.nets.weighting import WeightThroughBottleneck
+
+
+@dataclass(frozen=True)
+class MetaInfoNet(MetaWeighting):
+    """w̃ = MLP(ψ′ ⊙ e(y)): ψ is drawn from a Gaussian that depends on the logits z, ψ′ is linear in [ψ; z];
+    the meta loss pays λ for each nat of KL[p(ψ|z) ‖ N(0, I)], an upper bound of I(z; ψ). See `MetaWeighting`.
+
+    What the paper leaves open: λ of its grid (0, .01, .03, .1, .3, 1), `dimensions` d of ψ (None is K),
+    whether the tables have the `skip` connection, the prior (standard normal here), and whether the real
+    step's weights come from a sample of ψ or from its mean (`real_step`). A larger λ leaves less of the
+    logits, whatever the text below eq. (5) says. Raises `InvalidValue` for negative λ and d below 1.
+    """
+
+    name: ClassVar[str] = "metainfonet"
+    label: ClassVar[str] = "MetaInfoNet"
+
+    lam: float = 0.1
+    skip: bool = True
+    dimensions: int | None = None
+    real_step: Literal["mean", "sample"] = "mean"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_nonnegative(self, lam=self.lam)
+        if self.dimensions is not None and self.dimensions < 1:
+            raise InvalidValue(
+                f"dimensions must be at least 1, got {self.dimensions}; None takes one a class"
+            )
+        if self.real_step not in ("mean", "sample"):
+            raise InvalidValue(f"real_step must be 'mean' or 'sample', got {self.real_step!r}; try 'mean'")
+
+    def new_weighting(self, num_classes: int) -> nn.Module:
+        """The bottleneck, the embedding and K-100-1."""
+        return WeightThroughBottleneck(num_classes, self.dimensions or num_classes, self.skip)
+
+    def draws(self, batch_size: int, num_classes: int) -> dict[str, Draw]:
+        """The noise of ψ."""
+        return {"psi": Draw("normal", (batch_size, self.dimensions or num_classes))}
+
+    @property
+    def penalty(self) -> float:
+        """λ."""
+        return self.lam
+
+    def raw_weights(
+        self, nets: Nets, logits: Tensor, labels: Tensor, noise: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Weights (B,) of logits (B, K) under labels (B, K), through a sample of ψ or its mean without noise;
+        and the bottleneck's nats (B,).
+        """
+        weights, nats = nets["weighting"](logits, labels, noise)
+        return weights, nats
+
+    def real_noise(self, batch: Batch) -> Tensor | None:
+        """The noise of ψ where the real step samples."""
+        return batch.noise["psi"] if self.real_step == "sample" else None

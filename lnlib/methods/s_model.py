@@ -1,0 +1,106 @@
+"""The S-Model: a matrix that turns predictions into noisy ones is trained beside the classifier (MetaInfoNet,
+tables 2, 3 and 5, row "S-Model").
+
+Goldberger and Ben-Reuven (2017), the simple model: the matrix does not depend on the image.
+"""
+
+from dataclasses import dataclass
+from math import isqrt, log
+from typing import ClassVar, Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from lnlib.data.task import Visible
+from lnlib.errors import InvalidValue
+from lnlib.methods.base import Batch, Method, Nets, NewNet, Phase, TrainingData, WarmStart, one_hot
+
+OFFSET = 1e-8
+
+
+@dataclass(frozen=True)
+class SModel(Method):
+    """The mean of −log Σᵢ s_i θ_iy: s is the softmax of the logits, θ the row-wise softmax of free b (K, K).
+
+    θ is trained with the classifier, which predicts the largest s. At first b is the logarithm of the
+    confusion of predictions and given labels (`init="confusion"`; "soft" counts the softmax in place of the
+    largest entry), from the best cross-entropy weights, from which the classifier also begins. With
+    `init="prior"` all is fresh, and θ believes that a share `rate` of the labels is wrong, evenly. Both as in
+    the authors' code. Raises `InvalidValue` for another init and a rate outside (0, 1).
+    """
+
+    name: ClassVar[str] = "s-model"
+    label: ClassVar[str] = "S-Model"
+
+    init: Literal["confusion", "soft", "prior"] = "confusion"
+    rate: float = 0.46
+
+    def __post_init__(self) -> None:
+        if self.init not in ("confusion", "soft", "prior"):
+            raise InvalidValue(
+                f"init must be 'confusion', 'soft' or 'prior', got {self.init!r}; try init='confusion'"
+            )
+        if not 0 < self.rate < 1:
+            raise InvalidValue(f"rate must lie in (0, 1), got {self.rate}; try rate=0.46")
+
+    @property
+    def warm_start(self) -> dict[str, WarmStart]:
+        """The classifier begins from the best cross-entropy weights, unless the prior is all there is."""
+        return {} if self.init == "prior" else {"classifier": WarmStart("cross-entropy", "classifier")}
+
+    def networks(self, new_net: NewNet, task: Visible) -> dict[str, nn.Module]:
+        """The classifier, and the noise layer."""
+        wrong = log(self.rate / (task.num_classes - 1))
+        prior = torch.full((task.num_classes,) * 2, wrong).fill_diagonal_(log(1 - self.rate))
+        layer = NoiseLayer(prior + 0.01 * torch.rand_like(prior))
+        return {"classifier": new_net("classifier"), "noise_layer": layer}
+
+    @property
+    def phases(self) -> tuple[Phase, ...]:
+        """One loss and one optimiser for both."""
+        return (Phase(self.loss, ("classifier", "noise_layer")),)
+
+    def start(self, nets: Nets, data: TrainingData) -> None:
+        """Estimate the noise layer from what the classifier says before training."""
+        if self.init == "prior":
+            return
+        logits, _ = data.outputs(nets["classifier"])
+        hard = one_hot(logits.argmax(dim=1), data.num_classes).to(logits.dtype)
+        predictions = hard if self.init == "confusion" else torch.softmax(logits, dim=1)
+        nets["noise_layer"].parameters["b"].copy_(confusion_logits(predictions, data.labels).flatten())
+
+    def loss(self, nets: Nets, batch: Batch) -> Tensor:
+        """Mean cross-entropy of the given labels under the noisy predictions, in nats."""
+        log_s = torch.log_softmax(nets["classifier"](batch.x)[0], dim=1)
+        log_theta = nets["noise_layer"]()
+        return -torch.logsumexp(log_s + log_theta.T[batch.y], dim=1).mean()
+
+
+class NoiseLayer(nn.Module):
+    """The matrix θ (K, K), rows P(given label · true label), as the softmax of free parameters b (K·K,).
+
+    b is a vector because weight decay acts on matrices: it would draw θ towards noise that tells nothing.
+    """
+
+    def __init__(self, b: Float[Tensor, "classes classes"]) -> None:
+        super().__init__()
+        self.b = nn.Parameter(b.flatten())
+
+    def forward(self) -> Float[Tensor, "classes classes"]:
+        """log θ."""
+        size = isqrt(self.b.numel())
+        return torch.log_softmax(self.b.reshape(size, size), dim=1)
+
+
+def confusion_logits(
+    predictions: Float[Tensor, "examples classes"], labels: Int[Tensor, " examples"]
+) -> Float[Tensor, "classes classes"]:
+    """log(C + 1e-8), where C_ij is the share of given label j among the examples predicted to be i.
+
+    Predictions (N, K) are one-hot or probabilities; a class that nobody predicts has a row of equal entries,
+    where the authors' code divides by zero.
+    """
+    counts = predictions.T @ one_hot(labels, predictions.shape[1]).to(predictions.dtype)
+    share = counts / counts.sum(dim=1, keepdim=True).clamp(min=torch.finfo(counts.dtype).tiny)
+    return (share + OFFSET).log()

@@ -1,0 +1,96 @@
+"""Self-paced learning: only examples of small loss are learnt (MetaInfoNet, tables 2-3, row "Self-paced").
+
+Kumar et al. (2010); the moving threshold is that of MentorNet's code (Jiang et al., 2018).
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from lnlib.data.task import Visible
+from lnlib.errors import InvalidValue
+from lnlib.methods.base import Batch, Method, Nets, NewNet, TrainingData, cross_entropy
+from lnlib.nets import Memory
+
+FIRST_SHARE = 0.5
+
+
+@dataclass(frozen=True)
+class SelfPaced(Method):
+    """The mean over the batch of v·ℓ, where v = 1 for examples whose cross-entropy ℓ is at most λ, else 0.
+
+    With `schedule="percentile"` λ is a moving average (`decay`), from 0, of the `percentile` of the batches'
+    losses: it follows the losses down, and leaves out the worst to the end. With "fraction" it is
+    the largest of a share of the batch's losses that rises by the epoch from one half to `final`; Kumar et
+    al. end with all examples, 1 minus the share of wrong labels leaves as many out. Each epoch reports the
+    share of selected examples. Raises `InvalidValue` for another schedule, a percentile, decay or final share
+    outside [0, 1].
+    """
+
+    name: ClassVar[str] = "self-paced"
+    label: ClassVar[str] = "Self-paced"
+
+    schedule: Literal["percentile", "fraction"] = "percentile"
+    percentile: float = 0.7
+    decay: float = 0.5
+    final: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.schedule not in ("percentile", "fraction"):
+            raise InvalidValue(
+                f"schedule must be 'percentile' or 'fraction', got {self.schedule!r}; try 'percentile'"
+            )
+        for name, value in self.tunable.items():
+            if not 0 <= value <= 1:
+                raise InvalidValue(f"{name} must lie in [0, 1], got {value}; try {name}=0.7")
+
+    def networks(self, new_net: NewNet, task: Visible) -> dict[str, nn.Module]:
+        """The classifier, the threshold λ, and a meter of the selected share."""
+        pace = Memory(threshold=torch.zeros(()), selected=torch.zeros(()), batches=torch.zeros(()))
+        return {"classifier": new_net("classifier"), "pace": pace}
+
+    def loss(self, nets: Nets, batch: Batch) -> Tensor:
+        """Cross-entropy of the selected examples over the batch's size, in nats."""
+        losses = cross_entropy(nets["classifier"](batch.x)[0], batch.y)
+        pace = nets["pace"].buffers
+        pace["threshold"].copy_(self.threshold(losses.detach(), pace["threshold"], batch))
+        selected = (losses.detach() <= pace["threshold"]).to(losses.dtype)
+        pace["selected"].add_(selected.mean())
+        pace["batches"].add_(1)
+        return (selected * losses).mean()
+
+    def threshold(
+        self, losses: Float[Tensor, " batch"], before: Float[Tensor, ""], batch: Batch
+    ) -> Float[Tensor, ""]:
+        """λ for a batch of losses (B,), given λ before it."""
+        if self.schedule == "percentile":
+            now = quantile(losses, self.percentile)
+            return self.decay * before + (1 - self.decay) * now
+        done = (batch.epoch - 1) / max(batch.epochs - 1, 1)
+        return quantile(losses, FIRST_SHARE + (self.final - FIRST_SHARE) * done)
+
+    def sample_weights(self, nets: Nets, data: TrainingData) -> Float[Tensor, " train"]:
+        """v of every training example by the present λ, over its mean; zeros where none is selected."""
+        logits, _ = data.outputs(nets["classifier"])
+        selected = cross_entropy(logits, data.labels) <= nets["pace"].buffers["threshold"]
+        return selected.to(logits.dtype) * (len(selected) / selected.sum().clamp(min=1))
+
+    def report(self, nets: Nets) -> dict[str, float]:
+        """The epoch's mean share of selected examples."""
+        pace = nets["pace"].buffers
+        share = float(pace["selected"] / pace["batches"])
+        pace["selected"].zero_()
+        pace["batches"].zero_()
+        return {"selected_share": share}
+
+
+def quantile(values: Float[Tensor, " n"], share: float | Tensor) -> Float[Tensor, ""]:
+    """The value (of n) at the nearest rank to `share` of the way from the smallest to the largest.
+
+    `torch.quantile` refuses a share that differs between the members of a stack.
+    """
+    rank = torch.as_tensor(share * (len(values) - 1), device=values.device).round().long()
+    return values.sort().values.gather(0, rank[None])[0]

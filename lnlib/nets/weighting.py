@@ -1,0 +1,91 @@
+"""The networks that weigh examples: from the loss, from the logits, or through an information bottleneck.
+
+MetaInfoNet, sections 3.2, 4.2 and 4.3, figures 3 and 4. The paper leaves the sizes open; a hidden layer of
+100 is that of Meta-Weight-Net.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+HIDDEN = 100
+LOG_VARIANCE = -2.0
+"""Where the bottleneck's log σ² begins: σ = .37, quiet enough to learn through."""
+
+
+def _weight_of(inputs: int) -> nn.Sequential:
+    """A weight in (0, 1) from a representation: one hidden layer, then a sigmoid."""
+    return nn.Sequential(nn.Linear(inputs, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, 1), nn.Sigmoid())
+
+
+class WeightFromLoss(nn.Module):
+    """LossNet: 1-100-1, from an example's cross-entropy (B,) to its weight (B,). 301 parameters."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = _weight_of(1)
+
+    def forward(self, losses: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
+        """Weights in (0, 1)."""
+        weights: Tensor = self.weight(losses[:, None])
+        return weights[:, 0]
+
+
+class WeightFromLogits(nn.Module):
+    """LogitNet: logits times an embedding of the given label, class by class, then K-100-1. With `linear` the
+    logits pass a Linear(K, K) first: MetaInfoNet without noise, penalty or second path, as a control.
+    """
+
+    def __init__(self, num_classes: int, linear: bool = False) -> None:
+        super().__init__()
+        self.representation = nn.Linear(num_classes, num_classes) if linear else nn.Identity()
+        self.embedding = nn.Linear(num_classes, num_classes, bias=False)
+        self.weight = _weight_of(num_classes)
+
+    def forward(
+        self, logits: Float[Tensor, "batch classes"], one_hot: Float[Tensor, "batch classes"]
+    ) -> Float[Tensor, " batch"]:
+        """Weights in (0, 1) of logits (B, K) under given labels (B, K)."""
+        weights: Tensor = self.weight(self.representation(logits) * self.embedding(one_hot))
+        return weights[:, 0]
+
+
+class WeightThroughBottleneck(nn.Module):
+    """MetaInfoNet: the logits become a Gaussian ψ of d dimensions; [ψ; z] (with `skip`) or ψ becomes K
+    numbers that meet the label's embedding as in LogitNet.
+
+    The paper is silent on d; d = K is ours.
+    """
+
+    def __init__(self, num_classes: int, dimensions: int, skip: bool = True) -> None:
+        super().__init__()
+        self.skip = skip
+        self.gaussian = nn.Linear(num_classes, 2 * dimensions)
+        nn.init.constant_(self.gaussian.bias[dimensions:], LOG_VARIANCE)
+        self.representation = nn.Linear(dimensions + num_classes * skip, num_classes)
+        self.embedding = nn.Linear(num_classes, num_classes, bias=False)
+        self.weight = _weight_of(num_classes)
+
+    def forward(
+        self,
+        logits: Float[Tensor, "batch classes"],
+        one_hot: Float[Tensor, "batch classes"],
+        noise: Float[Tensor, "batch dimensions"] | None,
+    ) -> tuple[Float[Tensor, " batch"], Float[Tensor, " batch"]]:
+        """Weights in (0, 1), and KL[p(ψ|z) ‖ N(0, I)] in nats, of logits (B, K) under given labels (B, K).
+
+        ψ = μ + σ·noise with standard normal numbers (B, d), or its mean without.
+        """
+        mean, log_variance = self.gaussian(logits).chunk(2, dim=1)
+        psi = mean if noise is None else mean + torch.exp(log_variance / 2) * noise
+        joined = torch.cat([psi, logits], dim=1) if self.skip else psi
+        weights: Tensor = self.weight(self.representation(joined) * self.embedding(one_hot))
+        return weights[:, 0], kl_to_standard_normal(mean, log_variance)
+
+
+def kl_to_standard_normal(
+    mean: Float[Tensor, "batch dimensions"], log_variance: Float[Tensor, "batch dimensions"]
+) -> Float[Tensor, " batch"]:
+    """KL[N(μ, σ²) ‖ N(0, I)] in nats, one number an example: ½Σ(μ² + σ² − log σ² − 1). MetaInfoNet, eq.
+    (7)."""
+    return (mean.square() + log_variance.exp() - log_variance - 1).sum(dim=1) / 2

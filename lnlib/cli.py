@@ -484,10 +484,16 @@ def suspects(
         }
     )
     device = default_device()
-    training = run.training(device)
-    task = training.member.task
     if note := run.note():
         typer.echo(f"note: {note}", err=True)
+    best = {}
+    for name, source in run.sources().items():
+        first = source.training(device)
+        for _ in _with_progress(first, f"{name} first"):
+            pass
+        best[name] = first.best_states[0] or {}
+    training = run.training(device, run.member_parts()[0].begun_from(best))
+    task = training.member.task
     for _ in _with_progress(training, task.dataset.name):  # a folder's name, where the label has its path
         pass
     parts = {"training": task.train, "validation": task.validation}
@@ -676,20 +682,24 @@ def _share(value: float | None) -> str:
 
 @app.command()
 def reproduce(
-    table: Annotated[str, typer.Argument(metavar="TABLE", help="limit-table1 or limit-table2.")],
+    table: Annotated[
+        str, typer.Argument(metavar="TABLE", help="limit-table1 or 2, metainfonet-table1 to 6.")
+    ],
     dataset: Annotated[str, typer.Option(help="Data set, see `lnlib data`.")] = "digits",
     rows: Annotated[
         list[str] | None, typer.Option(help="A row, like limit-l; may be repeated. All unless given.")
     ] = None,
     cells: Annotated[
         list[str] | None,
-        typer.Option(help="Cells, like p=0.5,n=all; may be repeated. The budget's unless given."),
+        typer.Option(
+            help="Cells, like p=0.5,n=all or factor=20; may be repeated. The budget's unless given."
+        ),
     ] = None,
     seeds: Annotated[
         list[int] | None, typer.Option(help="A seed; may be repeated. The budget's unless given.")
     ] = None,
     budget: Annotated[
-        str, typer.Option(help="quick, laptop, paper, or equal (the same patience for all).")
+        str, typer.Option(help="quick, laptop, paper, or equal (the same patience and grids for all).")
     ] = "quick",
     epochs: Annotated[int | None, typer.Option(help="Epochs, in place of the budget's.")] = None,
     train_size: Annotated[
@@ -698,13 +708,15 @@ def reproduce(
     output: Annotated[Path, typer.Option(help="Folder for the files.")] = Path("tables"),
     as_json: AsJson = False,
 ) -> None:
-    """Reproduce a table of the paper: train what is missing, write it as Markdown, CSV and interactive page.
+    """Reproduce a table of a paper: train what is missing, write it as Markdown, CSV and interactive page.
 
     Runs are kept in LNLIB_RUNS (by default runs/): stop at any time, and go on with the same command.
     """
     from lnlib.experiments import tables
 
     request = tables.Request.parse(table, dataset, budget, rows, cells, seeds, epochs, train_size)
+    if request.left_out:
+        typer.echo(f"note: left out: {request.left_out}", err=True)
     with _progress_bar() as progress, _warnings_as_notes():
         bar = progress.add_task(table, total=1.0)
 
@@ -717,13 +729,17 @@ def reproduce(
     if as_json:
         return _print_json({"files": paths, "cells": frame.to_dict("records")})
     made = frame[frame["ours"].notna() | (frame["diverged"] != "")]
+    metrics = request.table.metrics
     _print_table(
         request.table.title,
         [
             {
                 "row": record["row"],
                 "cell": record["cell"],
-                "paper → ours": tables.cell_text(record),
+                **{
+                    "paper → ours" + f", {metric}" * (len(metrics) > 1): tables.cell_text(record, metric)
+                    for metric in metrics
+                },
                 "setting": record["setting"],
                 "seeds": record["seeds"],
                 "diverged": record["diverged"],

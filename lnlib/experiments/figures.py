@@ -12,15 +12,18 @@ from typing import Any, Literal
 import pandas as pd
 import plotly.graph_objects as go
 import torch
+from numpy.typing import NDArray
 
 from lnlib import bounds, plots
 from lnlib.analysis import detection
+from lnlib.analysis.weights import WeightSummary, evaluation_histogram, evaluation_summary
 from lnlib.device import default_device
 from lnlib.errors import InvalidValue, unknown_name
 from lnlib.experiments import runner, tables
 from lnlib.experiments.run import Run
 from lnlib.experiments.store import Circumstances, Result, Store
 from lnlib.files import write_text
+from lnlib.training import Training
 
 Budget = Literal["quick", "full"]
 OnProgress = Callable[[str, float], None]
@@ -262,6 +265,78 @@ def _figure4(dataset: str, budget: Budget, store: Store, progress: OnProgress) -
     return FigureData(trained.head(1000), drawing, provenance([result]) | {"auc": auc})
 
 
+# Figure 1 of MetaInfoNet: the weights of training examples.
+
+WEIGHERS = {"LossNet": "lossnet", "LogitNet": "logitnet", "MetaInfoNet": "metainfonet", "L2RW": "l2rw"}
+"""The paper's three networks, and L2RW, which weighs without one."""
+
+
+def weights_runs(dataset: str, budget: Budget) -> dict[str, Run]:
+    """The runs behind the histograms: 40% flip-1 noise, and a meta set of 100 or, for "full" beyond digits,
+    of 1000 clean images; the learning rate falls after two and five sixths of the epochs.
+    """
+    small, full = dataset == "digits", budget == "full"
+    epochs = 60 if full and small else 30
+    fields = {
+        "dataset": dataset,
+        "train_size": None if small else (5000 if full else 2000),
+        "meta_size": 1000 if full and not small else 100,
+        "noise": "flip",
+        "rate": 0.4,
+        "epochs": epochs,
+        "batch_size": 100,
+        "net": "mlp" if small else "cnn",
+        "net_options": {"width": 64, "depth": 2} if small else {},
+        "optimizer": "sgd",
+        "optimizer_options": {"lr": 0.1, "milestones": [epochs * 2 // 3, epochs * 5 // 6]},
+    }
+    return {label: Run.parse({**fields, "method": name}) for label, name in WEIGHERS.items()}
+
+
+def _weights(dataset: str, budget: Budget, store: Store, progress: OnProgress) -> FigureData:
+    runs = weights_runs(dataset, budget)
+    parts, summaries, results = [], {}, []
+    for position, (label, run) in enumerate(runs.items()):
+
+        def tick(epoch: Any, position: int = position, run: Run = run) -> None:
+            progress(run.label, (position + epoch.epoch / run.epochs) / len(runs))
+
+        result = store.obtain(run, on_epoch=tick, keep=kept_weights)
+        if not result.arrays():  # made by another command, which keeps none
+            store.remove(run.fingerprint)
+            result = store.obtain(run, on_epoch=tick, keep=kept_weights)
+        task, weights = run.task(), result.arrays()["weights"]
+        clean = (task.train.labels == task.truth.train_labels).numpy()
+        parts.append(evaluation_histogram(weights, clean).assign(method=label))
+        summaries[label] = evaluation_summary(weights, clean)
+        results.append(result)
+        progress(run.label, (position + 1) / len(runs))
+    frame = pd.concat(parts, ignore_index=True)
+    drawing = plots.weight_histograms(frame, summaries)
+    run = results[0].run
+    plots.small_print(
+        drawing, f"flip-1, meta set of {run.meta_size} · " + small_print(results[0], [run.seed])
+    )
+    return FigureData(frame, drawing, provenance(results) | {"summaries": _by_method(summaries, results)})
+
+
+def kept_weights(training: Training) -> dict[str, NDArray[Any]]:
+    """What the training examples weigh at the end, for the store."""
+    weights = training.sample_weights()
+    return {} if weights is None else {"weights": weights.numpy()}
+
+
+def _by_method(summaries: Mapping[str, WeightSummary], results: Sequence[Result]) -> dict[str, Any]:
+    return {
+        label: summary._asdict()
+        | {
+            "best_test_accuracy": float(result.best["test_accuracy"]),
+            "last_test_accuracy": float(result.history["test_accuracy"].tail(10).mean()),
+        }
+        for (label, summary), result in zip(summaries.items(), results, strict=True)
+    }
+
+
 def small_print(result: Result, seeds: Sequence[int]) -> str:
     """Data set, net, budget, seeds and device in one line."""
     run = result.run
@@ -300,6 +375,11 @@ FIGURES: Mapping[str, FigureSpec] = {
         "The labels that LIMIT suspects most under 80% uniform noise (LIMIT, Figure 4)", _figure4, True
     ),
     "limit-table1": FigureSpec("Table 1 of LIMIT, the paper's numbers beside ours", _table1, True),
+    "metainfonet-fig1": FigureSpec(
+        "Sample weights of right and wrong labels under 40% flip-1 noise (MetaInfoNet, Figure 1)",
+        _weights,
+        True,
+    ),
     "memorization-split": FigureSpec(
         "Cross-entropy on clean and corrupted labels, epoch by epoch", _split, True
     ),

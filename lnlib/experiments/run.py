@@ -14,11 +14,19 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, 
 from torch import Tensor
 
 from lnlib import data, methods, nets, noise
-from lnlib.data.task import Task, make_task
+from lnlib.data.task import Task, given_task, make_task, split_rows
 from lnlib.errors import InvalidValue, unknown_name
-from lnlib.training import SGD, Adam, FlipCrop, Member, Settings, Training, fit
+from lnlib.training import SGD, Adam, Augmentation, CropFlip, FlipCrop, Member, Settings, Training, fit
 
 OPTIMIZERS = {"adam": Adam, "sgd": SGD}
+GIVEN = "given"
+"""The noise of a data set whose training labels are noisy already."""
+AUGMENTATIONS: dict[bool | str, Augmentation | None] = {
+    True: FlipCrop(),
+    "reflect": FlipCrop(mode="reflect"),
+    "crop": CropFlip(),
+    False: None,
+}
 Options = dict[str, Any]
 
 
@@ -37,6 +45,10 @@ class Run(BaseModel):
     method_options={"beta": 10}`. The seed serves the split, the noise and the run's own streams. A method
     that begins from another's best weights begins from the run that `sources` gives: this spec with the other
     method and what `source_options` says (`{"patience": 100}`). Equal specs have equal fingerprints.
+
+    `noise="given"` takes the labels of a data set that came noisy (Clothing1M, CIFAR-10N) as they are: `rate`
+    says nothing then, and there is no imbalance. `augment` is True for LIMIT's flips and crops on CIFAR,
+    "reflect" for MetaInfoNet's, "crop" for those of Clothing1M.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -45,6 +57,7 @@ class Run(BaseModel):
     train_size: PositiveInt | None = None
     validation: float | PositiveInt = 0.2
     meta_size: NonNegativeInt = 0
+    imbalance: float = Field(default=1.0, ge=1, allow_inf_nan=False)
     noise: str = "uniform"
     rate: float = Field(default=0.5, ge=0, lt=1)
     noise_options: Options = Field(default_factory=dict)
@@ -61,7 +74,7 @@ class Run(BaseModel):
     patience: PositiveInt | None = None
     drop_last: bool = False
     meta_batch_size: PositiveInt = 100
-    augment: bool = False
+    augment: bool | Literal["reflect", "crop"] = False
     precision: Literal["float32", "bfloat16", "float64"] = "float32"
     seed: NonNegativeInt = 0
 
@@ -77,6 +90,10 @@ class Run(BaseModel):
             run = cls(**values)
         except ValidationError as error:
             raise _one_line("field of a run", error) from error
+        if run.noise == GIVEN and run.imbalance != 1:
+            raise InvalidValue(
+                f"labels that came noisy keep their class sizes, got imbalance {run.imbalance:g}; use 1"
+            )
         run.member_parts()
         run.sources()
         return run
@@ -132,7 +149,9 @@ class Run(BaseModel):
         """The run in a few words, for progress bars and tables."""
         options = ", ".join(f"{key}={value}" for key, value in self.method_options.items())
         method = f"{self.method}({options})" if options else self.method
-        return f"{method} · {self.dataset} · {self.noise} {self.rate:g} · seed {self.seed}"
+        tail = f" · imbalance {self.imbalance:g}" if self.imbalance != 1 else ""
+        noise = "labels as they came" if self.noise == GIVEN else f"{self.noise} {self.rate:g}"
+        return f"{method} · {self.dataset} · {noise}{tail} · seed {self.seed}"
 
     def note(self) -> str:
         """What the network does to images of this size, in words; empty when nothing."""
@@ -142,18 +161,34 @@ class Run(BaseModel):
         """The transition matrix (K, K) of the spec."""
         return noise.matrix(self.noise, self.rate, load(self.dataset).num_classes, **self.noise_options)
 
+    @property
+    def comes_noisy(self) -> bool:
+        """Whether the data set's training labels are noisy already; loads the data."""
+        dataset = load(self.dataset)
+        return dataset.num_clean is not None or dataset.given_labels is not None
+
     def task(self) -> Task:
         """The task: data, splits and given labels."""
-        sizes = {"train_size": self.train_size, "validation": self.validation, "meta_size": self.meta_size}
-        return make_task(load(self.dataset), self.matrix(), self.seed, **sizes)  # type: ignore[arg-type]
+        if self.noise == GIVEN:
+            sizes = {"train_size": self.train_size, "validation": self.validation}
+            return given_task(load(self.dataset), self.seed, meta_size=self.meta_size, **sizes)  # type: ignore[arg-type]
+        return make_task(load(self.dataset), self.matrix(), self.seed, **self._splits())
 
     def sizes(self) -> Sizes:
         """How many images the splits hold; loads the data."""
         dataset = load(self.dataset)
-        total = len(dataset.train_labels)
+        if self.imbalance != 1:
+            rows = split_rows(dataset, self.seed, **self._splits())
+            return Sizes(len(rows["training"]), len(rows["validation"]), len(dataset.test_labels))
+        # Clean examples among the training images hold the meta set, and are not trained on.
+        total = len(dataset.train_labels) - (dataset.num_clean or 0)
         held = round(self.validation * total) if isinstance(self.validation, float) else self.validation
-        left = total - held - self.meta_size
+        left = total - held - (0 if dataset.num_clean else self.meta_size)
         return Sizes(left if self.train_size is None else self.train_size, held, len(dataset.test_labels))
+
+    def _splits(self) -> Options:
+        names = ("train_size", "validation", "meta_size", "imbalance")
+        return {name: getattr(self, name) for name in names}
 
     def member_parts(self) -> tuple[methods.Method, Settings]:
         """The method and the settings; raises for unknown names and bad values, without touching data."""
@@ -166,7 +201,7 @@ class Run(BaseModel):
             patience=self.patience,
             drop_last=self.drop_last,
             meta_batch_size=self.meta_batch_size,
-            augment=FlipCrop() if self.augment else None,
+            augment=AUGMENTATIONS[self.augment],
             precision=self.precision,
         )
         return _built("method", methods.METHODS, self.method, self.method_options), settings

@@ -11,6 +11,12 @@ from lnlib.training import Epoch
 
 OnProgress = Callable[[str, float], None]
 """Called with what is being done and the share that is done."""
+STEPS = {
+    **dict.fromkeys(("limit", "soft-regularization", "co-teaching"), 2),
+    **dict.fromkeys(("l2rw", "lossnet", "logitnet", "metainfonet"), 4),
+    "mlnt": 20,
+}
+"""How many plain training steps one step of a method costs, roughly, where it is more than one."""
 
 
 def in_order(runs: Iterable[Run]) -> list[Run]:
@@ -53,7 +59,6 @@ def make(
 
 
 def effort(run: Run) -> float:
-    """How long a run takes beside others, roughly: a training step costs three forward passes a network."""
+    """How long a run takes beside others, roughly: a plain training step costs three forward passes."""
     sizes = run.sizes()
-    networks = 2 if run.method in ("limit", "soft-regularization") else 1
-    return float(run.epochs) * (3 * networks * sizes.train + sum(sizes) / run.evaluate_every)
+    return float(run.epochs) * (3 * STEPS.get(run.method, 1) * sizes.train + sum(sizes) / run.evaluate_every)

@@ -41,6 +41,7 @@ States = dict[str, dict[str, Tensor]]
 SPEC, SUMMARY, HISTORY, WHERE = "spec.json", "summary.json", "history.csv", "circumstances.json"
 CHECKPOINT, BEST, ARRAYS = "checkpoint.pt", "best.pt", "arrays.npz"
 LOCKS, SET_ASIDE = ".locks", "set-aside"
+LAST_EPOCHS = 10
 
 
 class DamagedRun(UserWarning):
@@ -87,6 +88,11 @@ class Result:
         """The row of the epoch with the best noisy-validation accuracy, the first of equals."""
         return self.history.loc[self.history["validation_accuracy"].idxmax()]
 
+    @property
+    def last(self) -> float:
+        """The mean test accuracy of the last ten evaluated epochs, or of all where there are fewer."""
+        return float(self.history["test_accuracy"].dropna().tail(LAST_EPOCHS).mean())
+
     def best_states(self) -> States:
         """The weights and buffers of that epoch, by network, on the CPU; raises `CheckpointError`."""
         return _best_states(self.folder)
@@ -115,7 +121,8 @@ class StoredRun:
     def method(self) -> str:
         """The method with the options that differ from its defaults: "limit(beta=3.0)"."""
         name, options = self.spec.get("method", ""), self.spec.get("method_options", {})
-        usual = asdict(METHODS[name]()) if name in METHODS else {}
+        # As the spec has come back from its file: lists in place of tuples.
+        usual = json.loads(json.dumps(asdict(METHODS[name]()))) if name in METHODS else {}
         changed = [f"{key}={value}" for key, value in options.items() if usual.get(key, self) != value]
         return f"{name}({', '.join(changed)})" if changed else name
 

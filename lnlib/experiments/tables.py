@@ -1,10 +1,11 @@
-"""The paper's tables with our numbers beside: what `lnlib reproduce` makes.
+"""The papers' tables with our numbers beside: what `lnlib reproduce` makes.
 
-LIMIT, Tables 1 and 2. The setting of a row is chosen by noisy validation; the test set is only reported.
+LIMIT, Tables 1 and 2; MetaInfoNet, Tables 1 to 6. The setting of a row is chosen by noisy validation; the
+test set is only reported.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,6 @@ from lnlib.analysis.bootstrap import bootstrap_std
 from lnlib.errors import InvalidValue, unknown_name
 from lnlib.experiments import runner
 from lnlib.experiments.presets import (
-    BUDGETS,
-    PAPER_DATASETS,
     TABLES,
     Budget,
     Cell,
@@ -28,16 +27,28 @@ from lnlib.experiments.presets import (
     named_cells,
     named_rows,
 )
-from lnlib.experiments.run import Run
-from lnlib.experiments.store import Result, Store
+from lnlib.experiments.run import GIVEN, Run
+from lnlib.experiments.store import LAST_EPOCHS, Result, Store
 from lnlib.files import write_text
 
 Grid = list[tuple[Options, tuple[Run, ...]]]
 
 
+COLUMNS = {
+    "best": ("paper", "ours", "difference", "std"),
+    "last": ("paper_last", "last", "last_difference", "last_std"),
+}
+"""Where the frame has the paper's number, ours, their difference and the standard deviation of ours."""
+PRINTED = {"best": ("test_acc", "test_acc_best"), "last": ("test_acc_last",)}
+"""What the shipped tables call these accuracies."""
+
+
 @dataclass(frozen=True)
 class Request:
-    """A table as it is asked for: on which data, with which budget and seeds, and which part to make."""
+    """A table as it is asked for: on which data, with which budget and seeds, and which part to make.
+
+    `left_out` says which of the cells that were asked for the data cannot make, and why.
+    """
 
     table: Table
     dataset: str
@@ -47,6 +58,7 @@ class Request:
     seeds: tuple[int, ...]
     epochs: int | None = None
     train_size: int | None = None
+    left_out: str = ""
 
     @classmethod
     def parse(
@@ -60,41 +72,94 @@ class Request:
         epochs: int | None = None,
         train_size: int | None = None,
     ) -> "Request":
-        """A request from names; raises `UnknownName` and `InvalidValue` for what does not exist."""
+        """A request from names; raises `UnknownName` and `InvalidValue` for what does not exist.
+
+        Cells that the data cannot make are left out; `InvalidValue` where one of `cells` selects no other.
+        """
         if table not in TABLES:
             raise unknown_name("table", table, TABLES)
-        if budget not in BUDGETS:
-            raise unknown_name("budget", budget, BUDGETS)
-        found, protocol = TABLES[table], BUDGETS[budget]
+        found = TABLES[table]
+        if budget not in found.budgets:
+            raise unknown_name("budget", budget, found.budgets)
+        protocol = found.budgets[budget]
+        wanted = cells or protocol.cells.get(table)
         request = cls(
             found,
             dataset,
             protocol,
             named_rows(found, rows),
-            named_cells(found, cells or protocol.cells.get(table)),
+            named_cells(found, wanted),
             tuple(dict.fromkeys(seeds or protocol.seeds or found.seeds)),
             epochs,
             train_size,
         )
         request.grid(request.rows[0], request.cells[0])  # its runs check seeds, epochs and sizes
-        available = request.train_images
-        chosen = tuple(cell for cell in request.cells if (cell.train_size or 0) <= available)
-        if not chosen:
-            raise InvalidValue(
-                f"these cells need more training images than {available}, which is what {dataset} has or "
-                "--train-size leaves; try --cells n=all"
-            )
-        return cls(**{**vars(request), "cells": chosen})
+        obstacles = [(cell, why) for cell in request.cells if (why := request.obstacle(cell))]
+        impossible = [cell for cell, _ in obstacles]
+        for part in [[text] for text in cells] if cells else [wanted]:
+            selected = named_cells(found, part)
+            if all(cell in impossible for cell in selected):
+                (why, *_) = (why for cell, why in obstacles if cell in selected)
+                raise InvalidValue(f"{found.heading(selected[0])} of {table}: {why}; try other --cells")
+        reasons: dict[str, list[str]] = {}
+        for cell, why in obstacles:
+            reasons.setdefault(why, []).append(found.heading(cell))
+        return replace(
+            request,
+            cells=tuple(cell for cell in request.cells if cell not in impossible),
+            left_out="; ".join(f"{', '.join(names)} ({why})" for why, names in reasons.items()),
+        )
+
+    @property
+    def length(self) -> int:
+        """The epochs of a run that nothing stretches or stops."""
+        return next(n for n in (self.epochs, self.budget.epochs, self.table.epochs) if n is not None)
+
+    @property
+    def setup(self) -> Options:
+        """The fields of a run that the data set decides."""
+        return self.table.setups.get(self.dataset, self.table.setups[""])
 
     @property
     def train_images(self) -> int:
-        """How many training images the data set leaves beside its validation split, or `train_size`."""
-        available = Run(dataset=self.dataset).sizes().train
-        return available if self.train_size is None else min(available, self.train_size)
+        """How many training images the other splits leave, or as many as the request or its budget allows."""
+        limits = (self.train_size, self.budget.train_size, self._left)
+        return min(size for size in limits if size is not None)
+
+    @property
+    def _left(self) -> int:
+        return Run.parse({**self.setup, "dataset": self.dataset}).sizes().train
+
+    def obstacle(self, cell: Cell) -> str:
+        """Why the data cannot make a cell; empty where they can."""
+        run = self.grid(self.table.rows[0], cell)[0][1][0]
+        if run.comes_noisy != (cell.noise == GIVEN):
+            kind = "noisy labels already" if run.comes_noisy else "true labels only"
+            return f"{self.dataset} has {kind}"
+        if (cell.train_size or 0) > self.train_images:
+            return (
+                f"it needs more training images than {self.train_images}, which is what {self.dataset} has "
+                "or --train-size leaves"
+            )
+        try:
+            run.sizes()
+        except InvalidValue as error:
+            return str(error)
+        return ""
 
     def grid(self, row: Row, cell: Cell) -> Grid:
         """The settings of a cell with their runs."""
-        return cell_runs(self.dataset, row, cell, self.budget, self.seeds, self.epochs, self.train_size)
+        limit = self.train_images
+        return cell_runs(
+            self.table,
+            self.dataset,
+            row,
+            cell,
+            self.budget,
+            self.seeds,
+            self.epochs,
+            None if limit == self._left else limit,
+        )
 
     def runs(self) -> list[Run]:
         """The runs of the part that is asked for, cell by cell."""
@@ -129,13 +194,14 @@ def gather(request: Request, store: Store) -> pd.DataFrame:
     seeds, is chosen; its test accuracy is that at each run's best noisy-validation epoch. `std` is over
     seeds, or of the bootstrap where there is one seed.
     """
-    available = request.train_images
     table = request.table
     records = []
     for cell in table.cells:
-        if (cell.train_size or 0) > available:
+        if request.obstacle(cell):
             continue
+        images = request.grid(table.rows[0], cell)[0][1][0].sizes().train
         for row in table.rows:
+            ours = _ours(request.grid(row, cell), store)
             records.append(
                 {
                     "row": row.name,
@@ -143,14 +209,24 @@ def gather(request: Request, store: Store) -> pd.DataFrame:
                     "cell": table.heading(cell),
                     "noise": cell.noise,
                     "rate": cell.rate,
-                    "n": cell.train_size or available,
+                    "n": images,
                     "paper": paper_value(request, row, cell),
-                    **_ours(request.grid(row, cell), store),
+                    **{name: value for name, value in ours.items() if name not in COLUMNS["last"]},
+                    **_last(request, row, cell, ours),
                 }
             )
     frame = pd.DataFrame(records)
     frame.insert(list(frame).index("ours") + 1, "difference", frame["ours"] - frame["paper"])
     return frame
+
+
+def _last(request: Request, row: Row, cell: Cell, ours: Mapping[str, Any]) -> dict[str, float]:
+    """The columns of the last epochs, for a table that shows them."""
+    if "last" not in request.table.metrics:
+        return {}
+    paper = paper_value(request, row, cell, "last")
+    numbers = (paper, ours["last"], ours["last"] - paper, ours["last_std"])
+    return dict(zip(COLUMNS["last"], numbers, strict=True))
 
 
 def _ours(grid: Grid, store: Store) -> dict[str, Any]:
@@ -175,19 +251,20 @@ def _ours(grid: Grid, store: Store) -> dict[str, Any]:
         "best_epoch": "",
         "device": "",
         "fingerprints": "",
+        "last": np.nan,
+        "last_std": np.nan,
     }
     if not complete:
         return record
     score, setting, results = max(complete, key=lambda one: one[0])
     best = [result.best for result in results]
-    tests = [float(row["test_accuracy"]) for row in best]
-    one_seed = len(tests) == 1
-    std = bootstrap_std(tests[0], results[0].test_size) if one_seed else float(np.std(tests, ddof=1))
+    mean, std = _mean_and_std([float(row["test_accuracy"]) for row in best], results[0].test_size)
+    last, last_std = _mean_and_std([result.last for result in results], results[0].test_size)
     devices = dict.fromkeys(result.circumstances.device for result in results)
     return record | {
-        "ours": 100 * float(np.mean(tests)),
-        "std": 100 * std,
-        "std_over": "bootstrap" if one_seed else "seeds",
+        "ours": mean,
+        "std": std,
+        "std_over": "bootstrap" if len(results) == 1 else "seeds",
         "seeds": len(results),
         "validation": 100 * score,
         "setting": setting_text(setting),
@@ -195,7 +272,16 @@ def _ours(grid: Grid, store: Store) -> dict[str, Any]:
         "best_epoch": _joined(int(row["epoch"]) for row in best),
         "device": ", ".join(devices),
         "fingerprints": _joined(result.run.fingerprint for result in results),
+        "last": last,
+        "last_std": last_std,
     }
+
+
+def _mean_and_std(accuracies: Sequence[float], test_size: int) -> tuple[float, float]:
+    """In percent; the standard deviation is over seeds, or of the bootstrap for one."""
+    one_seed = len(accuracies) == 1
+    std = bootstrap_std(accuracies[0], test_size) if one_seed else float(np.std(accuracies, ddof=1))
+    return 100 * float(np.mean(accuracies)), 100 * std
 
 
 def finished(grid: Grid, store: Store) -> list[tuple[float, Options, list[Result]]]:
@@ -209,22 +295,29 @@ def finished(grid: Grid, store: Store) -> list[tuple[float, Options, list[Result
     return complete
 
 
-def paper_value(request: Request, row: Row, cell: Cell) -> float:
-    """The paper's test accuracy in percent; NaN where it prints none.
+def paper_value(request: Request, row: Row, cell: Cell, metric: str = "best") -> float:
+    """The paper's test accuracy in percent, best or last; NaN where it prints none.
 
     For data that the paper did not use it is the number of the table's own data set.
     """
     table = request.table
     numbers = paper_table(table.source)
-    noise = "none" if cell.rate == 0 else {"uniform": "uniform_wrong"}.get(cell.noise, cell.noise)
-    found = numbers[
-        (numbers["dataset"] == PAPER_DATASETS.get(request.dataset, table.dataset))
+    noise, level = cell.printed or cell.noise, cell.rate
+    if noise == "imbalance":
+        level = cell.imbalance
+    elif cell.rate == 0 and noise != "real":
+        noise = "none"
+    wanted = (
+        (numbers["dataset"] == table.datasets.get(request.dataset, table.dataset))
         & (numbers["noise"] == noise)
-        & (numbers["rate"] == cell.rate)
-        & (numbers["n_train"] == (cell.train_size or table.largest))
         & (numbers["method"] == row.paper)
-    ]
-    return float(found["value"].iloc[0]) if len(found) else np.nan
+        & numbers["metric"].isin(PRINTED[metric])
+    )
+    if noise != "real":  # of which there is one kind
+        wanted &= numbers["rate"] == level
+    if table.largest is not None:
+        wanted &= numbers["n_train"] == (cell.train_size or table.largest)
+    return float(numbers.loc[wanted, "value"].iloc[0]) if wanted.any() else np.nan
 
 
 def paper_table(name: str) -> pd.DataFrame:
@@ -250,37 +343,45 @@ def _joined(values: Any) -> str:
 def caption(request: Request, frame: pd.DataFrame) -> str:
     """Data, budget and what the numbers are, in a few sentences."""
     budget, table = request.budget, request.table
-    epochs = budget.epochs if request.epochs is None else request.epochs
+    epochs = request.length
     stretched = [
-        f"n={n}: {epochs * times} epochs, evaluated every {times}"
-        for n, times in budget.stretch.items()
+        f"n={n}: {epochs * times} epochs, evaluated every {every}"
+        for n, (times, every) in budget.stretch.items()
         if n <= request.train_images and any(cell.train_size == n for cell in table.cells)
     ]
     grids = {row.name: len(budget.grid(row)) for row in table.rows}
-    limit = f" At most {request.train_size} training images." if request.train_size else ""
-    own = PAPER_DATASETS.get(request.dataset, table.dataset)
+    size = min((n for n in (request.train_size, budget.train_size) if n is not None), default=None)
+    limit = f" At most {size} training images." if size else ""
     other = (
         ""
-        if request.dataset in PAPER_DATASETS
-        else f" The paper's numbers are for {own}, ours for {request.dataset}."
+        if request.dataset in table.datasets
+        else f" The paper's numbers are for {table.dataset}, ours for {request.dataset}."
     )
+    last = (
+        f" Last: the mean over the last {LAST_EPOCHS} evaluated epochs, or all of a shorter run."
+        if "last" in table.metrics
+        else ""
+    )
+    meta = f"; meta set of {request.setup['meta_size']}" if "meta_size" in request.setup else ""
+    left_out = f" Left out: {request.left_out}." if request.left_out else ""
+    note = f" {table.note}" if table.note else ""
     devices = ", ".join(dict.fromkeys(filter(None, frame["device"]))) or "none yet"
     return (
-        f"Test accuracy in percent at each run's best noisy-validation epoch. Data: {request.dataset}; "
-        f"budget {budget.name}: {budget.title}; up to {epochs} epochs"
+        f"Test accuracy in percent at each run's best noisy-validation epoch.{last} Data: {request.dataset}"
+        f"{meta}; budget {budget.name}: {budget.title}; up to {epochs} epochs"
         + "".join(f" ({'; '.join(stretched)})" for _ in stretched[:1])
         + f"; seeds {', '.join(map(str, request.seeds))}; settings tried: "
         + ", ".join(f"{name} {count}" for name, count in grids.items())
-        + f". Chosen by mean noisy-validation accuracy. Device: {devices}.{limit}{other}"
+        + f". Chosen by mean noisy-validation accuracy. Device: {devices}.{limit}{other}{note}{left_out}"
     )
 
 
 def short_caption(request: Request, frame: pd.DataFrame) -> str:
     """Data, budget, seeds and device in one line."""
-    epochs = request.budget.epochs if request.epochs is None else request.epochs
     devices = ", ".join(dict.fromkeys(filter(None, frame["device"])))
     seeds = ", ".join(map(str, request.seeds))
-    return f"{request.dataset} · budget {request.budget.name}, {epochs} epochs · seed {seeds} · {devices}"
+    budget = f"budget {request.budget.name}, {request.length} epochs"
+    return f"{request.dataset} · {budget} · seed {seeds} · {devices}"
 
 
 def to_markdown(request: Request, frame: pd.DataFrame) -> str:
@@ -299,16 +400,18 @@ def to_markdown(request: Request, frame: pd.DataFrame) -> str:
         "Paper → ours ± std (ours − paper); blank: not made.",
         "",
     ]
-    lines += _markdown(
-        ["row", *shown],
-        [[name, *(cell_text(by[row, cell]) for cell in shown)] for row, name in methods.items()],
-    )
+    for metric in request.table.metrics:
+        lines += [f"## {metric.capitalize()}", ""] if len(request.table.metrics) > 1 else []
+        lines += _markdown(
+            ["row", *shown],
+            [[name, *(cell_text(by[row, cell], metric) for cell in shown)] for row, name in methods.items()],
+        )
+        lines += [""]
     done = frame[frame["ours"].notna() | (frame["diverged"] != "")]
     names = [
         "row",
         "cell",
-        "ours",
-        "std",
+        *(name for metric in request.table.metrics for name in COLUMNS[metric][1::2]),
         "std_over",
         "seeds",
         "setting",
@@ -321,7 +424,6 @@ def to_markdown(request: Request, frame: pd.DataFrame) -> str:
     ]
     rows = [[_text(record[name]) for name in names] for record in done.to_dict("records")]
     lines += [
-        "",
         "## How each number came about",
         "",
         *_markdown([name.replace("_", " ") for name in names], rows),
@@ -329,13 +431,14 @@ def to_markdown(request: Request, frame: pd.DataFrame) -> str:
     return "\n".join(lines) + "\n"
 
 
-def cell_text(record: Mapping[Any, Any]) -> str:
+def cell_text(record: Mapping[Any, Any], metric: str = "best") -> str:
     """One cell in words: "71.8 → 70.2 ± 0.5 (−1.6)"."""
-    paper = "–" if np.isnan(record["paper"]) else f"{record['paper']:.1f}"
-    if np.isnan(record["ours"]):
+    printed, ours, by, std = (record[name] for name in COLUMNS[metric])
+    paper = "–" if np.isnan(printed) else f"{printed:.1f}"
+    if np.isnan(ours):
         return f"{paper} → diverged" if record["diverged"] else f"{paper} →" if paper != "–" else ""
-    difference = "" if np.isnan(record["difference"]) else f" ({record['difference']:+.1f})".replace("-", "−")
-    return f"{paper} → {record['ours']:.1f} ± {record['std']:.1f}{difference}"
+    difference = "" if np.isnan(by) else f" ({by:+.1f})".replace("-", "−")
+    return f"{paper} → {ours:.1f} ± {std:.1f}{difference}"
 
 
 def _text(value: Any) -> str:

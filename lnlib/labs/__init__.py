@@ -2,7 +2,17 @@
 
 from lnlib.labs.fano import FanoLab
 from lnlib.labs.generalization import DecompositionLab, GeneralizationLab
+from lnlib.labs.imbalance import ImbalanceLab
 from lnlib.labs.limit import LimitLab
 from lnlib.labs.memorization import MemorizationLab
+from lnlib.labs.weights import WeightsLab
 
-__all__ = ["DecompositionLab", "FanoLab", "GeneralizationLab", "LimitLab", "MemorizationLab"]
+__all__ = [
+    "DecompositionLab",
+    "FanoLab",
+    "GeneralizationLab",
+    "ImbalanceLab",
+    "LimitLab",
+    "MemorizationLab",
+    "WeightsLab",
+]

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from lnlib import bounds, noise
+from lnlib.experiments.tables import paper_table
 
 
 @dataclass(frozen=True)
@@ -235,3 +236,162 @@ def how_faint_mae_begins() -> float:
 def shrunken_determinant() -> float:
     rate, num_classes = 0.4, 10
     return float((1 - rate * num_classes / (num_classes - 1)) ** (num_classes - 1))
+
+
+# Lesson 05, MetaInfoNet.
+
+
+@exercise(
+    "Three examples have weights 0.5, 0.25 and 0.25, and their gradients agree with the meta gradient by "
+    "∇ℓᵢ·∇L_meta = 4, 1 and 2. α = 0.1, and the weights are normalised (the raw ones sum to 1). What is the "
+    "derivative of the meta loss by the raw weight of the third?",
+    tolerance=0.005,
+    unit="per unit of weight",
+)
+def agreeing_is_not_enough() -> float:
+    weights, agreements, lr = (0.5, 0.25, 0.25), (4.0, 1.0, 2.0), 0.1
+    mean = sum(weight * agreement for weight, agreement in zip(weights, agreements, strict=True))
+    return -lr * (agreements[2] - mean)
+
+
+@exercise(
+    "60% of the examples weigh 1.6 each, the other 40% weigh 0.1 each. How large is the effective sample "
+    "size, as a share of all examples?",
+    tolerance=0.005,
+    unit="as a fraction",
+)
+def effective_share() -> float:
+    mean = 0.6 * 1.6 + 0.4 * 0.1
+    return mean**2 / (0.6 * 1.6**2 + 0.4 * 0.1**2)
+
+
+def _printed(table: int, dataset: str, rate: float, metric: str) -> dict[str, float]:
+    """What MetaInfoNet's table prints for each method."""
+    frame = paper_table(f"metainfonet_table{table}.csv")
+    chosen = frame[(frame["dataset"] == dataset) & (frame["rate"] == rate) & (frame["metric"] == metric)]
+    return dict(zip(chosen["method"], chosen["value"], strict=True))
+
+
+@exercise(
+    "Section 5.3, on Table 4: 'MetaInfoNet attains more than 8% improvement over LossNet'. The largest gap "
+    "is on CIFAR-10 at 40%, 'last'. How many points of accuracy is it?",
+    tolerance=0.05,
+    unit="points",
+)
+def more_than_eight_percent() -> float:
+    last = _printed(4, "CIFAR-10", 0.4, "test_acc_last")
+    return last["MetaInfoNet"] - last["LossNet"]
+
+
+@exercise(
+    "On Table 4 at 40%: 'MetaInfoNet keeps the advantage while the other three algorithms' performance "
+    "decrease dramatically'. On CIFAR-100, how many points more does MetaInfoNet lose from best to last than "
+    "LogitNet does?",
+    tolerance=0.03,
+    unit="points",
+)
+def who_decreases_dramatically() -> float:
+    best = _printed(4, "CIFAR-100", 0.4, "test_acc_best")
+    last = _printed(4, "CIFAR-100", 0.4, "test_acc_last")
+    return (best["MetaInfoNet"] - last["MetaInfoNet"]) - (best["LogitNet"] - last["LogitNet"])
+
+
+@exercise(
+    "On Table 2: 'MetaInfoNet achieves the best performance across both datasets and all noise rates'. How "
+    "many methods are printed above it on CIFAR-10 without noise?",
+    tolerance=0.25,
+    unit="methods",
+)
+def best_at_all_noise_rates() -> float:
+    printed = _printed(2, "CIFAR-10", 0.0, "test_acc")
+    return sum(value > printed["MetaInfoNet"] for value in printed.values())
+
+
+@exercise(
+    "On Table 6, ANIMAL-10N: 'nearly 2% improvement over the other methods on best'. How many points?",
+    tolerance=0.05,
+    unit="points",
+)
+def nearly_two_percent() -> float:
+    best = _printed(6, "ANIMAL-10N", 0.08, "test_acc_best")
+    own = best.pop("MetaInfoNet")
+    return own - max(best.values())
+
+
+@exercise(
+    "Table 1 at imbalance 1 and Table 2 at 0% noise are the same experiment on CIFAR-100. By how many points "
+    "do LossNet, LogitNet and MetaInfoNet differ between the two, on average?",
+    tolerance=0.04,
+    unit="points",
+)
+def the_same_experiment_twice() -> float:
+    frame = paper_table("metainfonet_table1.csv")
+    even = frame[(frame["dataset"] == "CIFAR-100-LT") & (frame["rate"] == 1)]
+    one, other = even.set_index("method")["value"], _printed(2, "CIFAR-100", 0.0, "test_acc")
+    names = ("LossNet", "LogitNet", "MetaInfoNet")
+    return float(sum(abs(one[name] - other[name]) for name in names) / len(names))
+
+
+# Lesson 06, class imbalance.
+
+
+@exercise(
+    "CIFAR-10 with ten images a class taken out for the meta set leaves 4990 of each. Imbalance factor 100. "
+    "How many images has class 5, of classes 0 to 9?",
+    tolerance=1,
+    unit="images",
+)
+def images_of_class_five() -> float:
+    return float(noise.long_tailed_sizes(4990, num_classes=10, factor=100)[5])
+
+
+@exercise(
+    "Class-balanced weights with β = 0.999. A class has 50 images, another 5000. How many times the weight "
+    "of an image of the large class has one of the small class?",
+    tolerance=0.2,
+    unit="times",
+)
+def weight_of_a_rare_image() -> float:
+    beta = 0.999
+    return (1 - beta**5000) / (1 - beta**50)
+
+
+def _long_tailed(dataset: str, method: str) -> dict[float, float]:
+    """What MetaInfoNet's Table 1 prints for a method, by imbalance factor."""
+    frame = paper_table("metainfonet_table1.csv")
+    chosen = frame[(frame["dataset"] == dataset) & (frame["method"] == method)]
+    return dict(zip(chosen["rate"], chosen["value"], strict=True))
+
+
+@exercise(
+    "In how many of the six CIFAR-100 columns of Table 1 is LogitNet printed above MetaInfoNet?",
+    tolerance=0.15,
+    unit="columns",
+)
+def logitnet_ahead() -> float:
+    own = _long_tailed("CIFAR-100-LT", "MetaInfoNet")
+    return sum(value > own[factor] for factor, value in _long_tailed("CIFAR-100-LT", "LogitNet").items())
+
+
+@exercise(
+    "Fine-tuning trains on the meta set as on any other data. In how many of the twelve columns of Table 1 "
+    "is it printed above LossNet, which learns weights from the same images?",
+    tolerance=0.25,
+    unit="columns",
+)
+def fine_tuning_ahead() -> float:
+    return sum(
+        value > _long_tailed(dataset, "LossNet")[factor]
+        for dataset in ("CIFAR-10-LT", "CIFAR-100-LT")
+        for factor, value in _long_tailed(dataset, "Fine-tuning").items()
+    )
+
+
+@exercise(
+    "CIFAR-100, imbalance 20. The paper of Meta-Weight-Net prints 54.37 for what is LossNet in Table 1. How "
+    "many points lie MetaInfoNet's numbers, in the same column of Table 1, below that?",
+    tolerance=0.05,
+    unit="points",
+)
+def below_the_published_number() -> float:
+    return 54.37 - _long_tailed("CIFAR-100-LT", "MetaInfoNet")[20]

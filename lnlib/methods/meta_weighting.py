@@ -199,11 +199,9 @@ def require_meta(method: Method, task: Visible) -> None:
 
 
 def count_weights(nets: Nets, weights: Tensor) -> None:
-    """Meter the effective sample size 1/Σw², as a share of the batch, and steps without any weight."""
-    total = weights.sum()
-    shares = weights / (total + (total == 0))
-    squares = shares.square().sum()
-    share = torch.where(squares > 0, 1 / (squares + (squares == 0)), 0) / len(weights)
+    """Meter the effective sample size (Σw)²/Σw², as a share of the batch, and steps without any weight."""
+    total, squares = weights.sum(), weights.square().sum()
+    share = total.square() / (squares + (squares == 0)) / len(weights)
     _count(nets, effective=share, steps=1, skipped=total == 0)
 
 

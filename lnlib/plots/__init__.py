@@ -9,6 +9,13 @@ from lnlib.plots.generalization import (
     gap_by_size,
     information_by_size,
 )
+from lnlib.plots.imbalance import (
+    class_accuracies,
+    class_sizes,
+    effective_numbers,
+    weight_by_loss,
+    weight_shares,
+)
 from lnlib.plots.limit import (
     FAMILY,
     accuracy_split,
@@ -25,14 +32,27 @@ from lnlib.plots.limit import (
 from lnlib.plots.limit_method import figure3, information_bounds
 from lnlib.plots.tables import table_chart, table_comparison
 from lnlib.plots.theme import png, save, show, small_print, style
+from lnlib.plots.weights import (
+    bilevel,
+    convergence,
+    gradient_arrows,
+    weight_against_loss,
+    weight_histogram,
+    weight_histograms,
+)
 
 __all__ = [
     "FAMILY",
     "SIZES",
     "accuracy_split",
+    "bilevel",
     "bits_by_epoch",
     "bound_check",
+    "class_accuracies",
+    "class_sizes",
+    "convergence",
     "cross_entropy_terms",
+    "effective_numbers",
     "fano_crossing",
     "fano_family",
     "figure1",
@@ -41,6 +61,7 @@ __all__ = [
     "gallery",
     "gap_by_information",
     "gap_by_size",
+    "gradient_arrows",
     "information_bounds",
     "information_by_size",
     "memorization_split",
@@ -56,4 +77,9 @@ __all__ = [
     "suspect_gallery",
     "table_chart",
     "table_comparison",
+    "weight_against_loss",
+    "weight_by_loss",
+    "weight_histogram",
+    "weight_histograms",
+    "weight_shares",
 ]

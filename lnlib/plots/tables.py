@@ -17,18 +17,21 @@ COLUMNS = {
     "difference": 8,
     "std": 5,
     "std_over": 8,
+    "paper_last": 6,
+    "last": 6,
     "seeds": 5,
     "setting": 15,
     "validation": 8,
     "epochs": 6,
     "device": 13,
 }
-"""What the table below the panels shows, and how wide."""
+"""What the table below the panels shows of the frame's columns, and how wide."""
 HEAD, ROW, GAP = 34, 26, 74
 
 
 def table_chart(frame: pd.DataFrame, title: str) -> go.Figure:
-    """One panel a cell: the paper's number as a hollow diamond, ours with its standard deviation.
+    """One panel a cell: the paper's number as a hollow diamond, ours with its standard deviation; hollow and
+    crossed where they are means of the last epochs.
 
     `frame` is what `lnlib.experiments.tables.gather` gives; cells and methods without a number of ours are
     left out.
@@ -39,16 +42,17 @@ def table_chart(frame: pd.DataFrame, title: str) -> go.Figure:
 def table_comparison(frame: pd.DataFrame, title: str, caption: str) -> go.Figure:
     """The panels of `table_chart` with all numbers as a table below, and `caption` in small print."""
     made = frame[frame["ours"].notna()]
+    columns = {name: width for name, width in COLUMNS.items() if name in made}
     figure = _panels(frame, title, table_height=HEAD + ROW * (len(made) + 1))
     figure.add_table(
-        header={"values": [name.replace("_", " ") for name in COLUMNS], "align": "left", "height": HEAD},
+        header={"values": [name.replace("_", " ") for name in columns], "align": "left", "height": HEAD},
         cells={
-            "values": [_texts(made[name]) for name in COLUMNS],
+            "values": [_texts(made[name]) for name in columns],
             "align": "left",
             "height": ROW,
             "font": {"size": 12},
         },
-        columnwidth=list(COLUMNS.values()),
+        columnwidth=list(columns.values()),
         row=len(figure._grid_ref),
         col=1,
     )
@@ -125,8 +129,30 @@ def _add_cell(
         showlegend=in_legend,
         **place,
     )
+    if "last" in part:
+        _add_last(figure, part, methods, place, in_legend)
     figure.update_yaxes(autorange="reversed", **place)
     figure.update_xaxes(title="test accuracy, %", **place)
+
+
+def _add_last(
+    figure: go.Figure, part: pd.DataFrame, methods: Sequence[str], place: dict[str, int], in_legend: bool
+) -> None:
+    kinds = {"paper_last": ("paper, last", "diamond-x-open"), "last": ("ours, last", "circle-x-open")}
+    for column, (name, symbol) in kinds.items():
+        if part[column].notna().any():
+            colors = [THEORY if column == "paper_last" else _style(method).color for method in methods]
+            figure.add_scatter(
+                x=part[column],
+                y=methods,
+                mode="markers",
+                name=name,
+                marker={"symbol": symbol, "size": 10, "color": colors, "line": {"width": 2}},
+                hovertemplate=f"%{{y}}: {name} %{{x:.1f}}%<extra></extra>",
+                legendgroup=name,
+                showlegend=in_legend,
+                **place,
+            )
 
 
 def _texts(column: "pd.Series[object]") -> list[str]:
@@ -140,4 +166,6 @@ def _texts(column: "pd.Series[object]") -> list[str]:
 
 def _style(method: str) -> Style:
     """The style of a method by its name in the paper's table; the variants of LIMIT share theirs."""
+    if method == "Standard":
+        return style("CE")
     return style(method[:7].replace("_", "-") if method.startswith("LIMIT_") else method)

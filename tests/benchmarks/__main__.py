@@ -27,7 +27,7 @@ from lnlib.device import default_device, describe
 from lnlib.errors import DataUnavailable
 from lnlib.experiments.run import Run
 from lnlib.experiments.store import Store
-from lnlib.methods import LIMIT, CrossEntropy, MetaInfoNet
+from lnlib.methods import L2RW, LIMIT, CrossEntropy, MetaInfoNet
 from lnlib.methods.transition import anchor_matrix
 from lnlib.nets import CNN, MLP, ResNet32, ResNet34
 from lnlib.optimizers import SGD
@@ -267,14 +267,16 @@ def cuda() -> Iterator[Figure]:
     """Training images a second on a CUDA device, on random images that lie there."""
     if default_device().type != "cuda":
         raise Skipped("it needs a CUDA device")
-    for name, net, shape, augment in (
-        ("CNN, 28×28", CNN(), (1, 28, 28), None),
-        ("ResNet-34, 32×32", ResNet34(), (3, 32, 32), FlipCrop()),
+    limit, weighting = (CrossEntropy(), LIMIT(beta=10.0)), (CrossEntropy(), MetaInfoNet(), L2RW())
+    for name, net, shape, augment, batch, methods in (
+        ("CNN, 28×28", CNN(), (1, 28, 28), None, 256, limit),
+        ("ResNet-34, 32×32", ResNet34(), (3, 32, 32), FlipCrop(), 256, limit),
+        ("ResNet-32, 32×32", ResNet32(), (3, 32, 32), FlipCrop(), 100, weighting),
     ):
-        task = random_task(48_000, shape)
-        for method in (CrossEntropy(), LIMIT(beta=10.0)):
+        task = random_task(48_000, shape, meta_size=1000)
+        for method in methods:
             for kind, options in CUDA_KINDS.items():
-                run = fit(method, task, net=net, augment=augment, batch_size=256, epochs=1000, **options)
+                run = fit(method, task, net=net, augment=augment, batch_size=batch, epochs=1000, **options)
                 run._train_epoch(1)  # the first steps choose kernels
                 began = time.perf_counter()
                 run._train_epoch(2)  # waits for the device at its end
@@ -296,9 +298,8 @@ def random_task(size: int, shape: tuple[int, int, int], meta_size: int = 0) -> T
 CUDA_KINDS: dict[str, dict[str, Any]] = {
     "float32": {},
     "bfloat16": {"precision": "bfloat16"},
+    "bfloat16, compiled": {"precision": "bfloat16", "compile": True},
 }
-if "compile" in Settings.__dataclass_fields__:
-    CUDA_KINDS["bfloat16, compiled"] = {"precision": "bfloat16", "compile": True}
 
 BENCHMARKS: dict[str, Callable[[], Iterator[Figure]]] = {
     "sweeps": sweeps,

@@ -209,7 +209,8 @@ SETTINGS = {"net": MLP(16, 2), "batch_size": 100, "optimizer": SGD(0.1), "precis
 def test_a_stack_of_runs_equals_the_runs_alone(name, tasks):
     method = METHODS[name]
     methods = [method, replace(method, lam=0.7) if isinstance(method, MetaInfoNet) else method]
-    members = [Member(own, task, seed) for seed, (own, task) in enumerate(zip(methods, tasks, strict=False))]
+    pairs = zip(methods, tasks, strict=False)
+    members = [Member(own, task, seed) for seed, (own, task) in enumerate(pairs)]
     together = sweep(members, mode="stacked", epochs=2, **SETTINGS)
     alone = sweep(members, mode="solo", epochs=2, **SETTINGS)
     for _ in zip(together, alone, strict=True):
@@ -322,8 +323,9 @@ def test_mean_one_keeps_proportions_and_zeros():
 
 
 def story(method, tasks, epochs=30):
-    """AUC of the weight as a score of cleanliness, and test accuracy at the best noisy-validation epoch and as
-    the mean of the last ten, each a mean over five seeds."""
+    """Over five seeds the means of: the AUC of the weight as a score of cleanliness, and test accuracy, at
+    the best noisy-validation epoch and over the last ten.
+    """
     members = [Member(method, task, seed) for seed, task in enumerate(tasks)]
     optimizer = SGD(0.1, milestones=(epochs * 2 // 3, epochs * 5 // 6))
     runs = sweep(members, mode="stacked", net=MLP(64, 2), batch_size=100, optimizer=optimizer, epochs=epochs)

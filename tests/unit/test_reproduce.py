@@ -15,7 +15,8 @@ from lnlib import cli, plots
 from lnlib.data import Dataset
 from lnlib.errors import InvalidValue, TrainingDiverged, UnknownName
 from lnlib.experiments import runner, tables
-from lnlib.experiments.presets import BUDGETS, TABLE1, TABLE2, TABLES, cell_runs, named_cells, named_rows
+from lnlib.experiments.presets import TABLES, cell_runs, named_cells, named_rows
+from lnlib.experiments.presets.limit import BUDGETS, TABLE1, TABLE2
 from lnlib.experiments.run import Run
 from lnlib.experiments.store import Store
 from lnlib.experiments.tables import Request, gather, reproduce
@@ -37,14 +38,31 @@ def one_line_error(result):
 # The presets.
 
 
-@pytest.mark.parametrize("table", TABLES.values(), ids=lambda table: table.name)
-def test_every_number_of_the_papers_table_has_its_cell(table):
+PRINTED = [
+    (table, dataset)
+    for table in TABLES.values()
+    for dataset in (name for name in table.datasets if name != "cifar-10-jpeg")
+    if (table.name, dataset) != ("metainfonet-table3", "cifar-100")
+]
+
+
+@pytest.mark.parametrize(("table", "dataset"), PRINTED, ids=lambda part: getattr(part, "name", part))
+def test_every_number_of_the_papers_table_has_its_cell(table, dataset):
     numbers = tables.paper_table(table.source)
-    ours = numbers[numbers["dataset"] == table.dataset]
-    request = replace(REQUEST, table=table, dataset=table.dataset.lower())
-    found = [tables.paper_value(request, row, cell) for row in table.rows for cell in table.cells]
+    ours = numbers[numbers["dataset"] == table.datasets[dataset]]
+    if (table.name, dataset) == ("limit-table2", "cifar-100"):
+        ours = ours[ours["rate"] == 0.4]
+    request = replace(REQUEST, table=table, dataset=dataset)
+    # The numbers for noise that came with the data stand beside noise made in its place, too.
+    cells = [cell for cell in table.cells if cell.printed != "real"] or table.cells[:1]
+    found = [
+        tables.paper_value(request, row, cell, metric)
+        for row in table.rows
+        for cell in cells
+        for metric in table.metrics
+    ]
     assert sorted(value for value in found if not np.isnan(value)) == sorted(ours["value"])
-    assert {row.paper for row in table.rows} == set(ours["method"])
+    assert {row.paper for row in table.rows} - {"Standard"} == set(ours["method"]) - {"Standard"}
     assert {row.method for row in table.rows} <= set(METHODS)
 
 
@@ -60,7 +78,7 @@ REQUEST = Request(TABLE1, "mnist", BUDGETS["quick"], TABLE1.rows, TABLE1.cells, 
 
 def spec(table, row, cell, budget="paper", dataset="mnist"):
     (row,), (cell,) = named_rows(table, [row]), named_cells(table, [cell])
-    return cell_runs(dataset, row, cell, BUDGETS[budget], table.seeds)
+    return cell_runs(table, dataset, row, cell, BUDGETS[budget], table.seeds)
 
 
 def test_the_papers_protocol_on_mnist():
@@ -110,10 +128,14 @@ def test_patience_is_the_papers_or_the_same_for_all_rows(row, cell, patience):
     assert all(source == cross_entropy for source in run.sources().values())
 
 
-def test_few_images_are_seen_more_often_and_evaluated_as_often():
-    (_, (run,)), *_ = cell_runs("mnist", TABLE1.rows[0], TABLE1.cells[3], BUDGETS["laptop"], (42,), epochs=4)
-    assert (run.train_size, run.epochs, run.evaluate_every) == (1000, 40, 10)
-    (_, (run,)), *_ = cell_runs("mnist", TABLE1.rows[0], TABLE1.cells[5], BUDGETS["laptop"], (42,), epochs=4)
+def test_few_images_are_seen_more_often_and_evaluated_less():
+    (_, (run,)), *_ = cell_runs(
+        TABLE1, "mnist", TABLE1.rows[0], TABLE1.cells[3], BUDGETS["laptop"], (42,), epochs=4
+    )
+    assert (run.train_size, run.epochs, run.evaluate_every) == (1000, 40, 2)
+    (_, (run,)), *_ = cell_runs(
+        TABLE1, "mnist", TABLE1.rows[0], TABLE1.cells[5], BUDGETS["laptop"], (42,), epochs=4
+    )
     assert (run.train_size, run.epochs, run.evaluate_every) == (None, 4, 1)
 
 
@@ -141,7 +163,7 @@ def test_cells_are_selected_by_their_parts():
         (
             {"cells": ["n=10000"]},
             InvalidValue,
-            "need more training images than 1200, which is what digits has",
+            "p=0, n=10000 of limit-table1: it needs more training images than 1200, which is what digits has",
         ),
         ({"table": "limit-table2", "cells": ["noise=pair,p=0.8"]}, InvalidValue, "must name a cell"),
         ({"seeds": [-1]}, InvalidValue, "seed, field of a run: .* got -1"),

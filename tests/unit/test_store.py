@@ -14,7 +14,7 @@ import torch
 
 from lnlib.errors import LnlibError, TrainingDiverged, UnknownName
 from lnlib.experiments.run import Run
-from lnlib.experiments.store import SET_ASIDE, DamagedRun, Store
+from lnlib.experiments.store import SET_ASIDE, DamagedRun, Store, StoredRun
 from lnlib.methods import METHODS, CrossEntropy
 
 SMALL = {"net_options": {"width": 8, "depth": 1}, "epochs": 2, "train_size": 100}
@@ -218,6 +218,14 @@ def test_runs_are_listed_compared_and_removed(tmp_path):
         store.remove(runs[0].fingerprint)
     with pytest.raises(UnknownName, match="unknown run"):
         store.named("")
+
+
+def test_a_listing_names_the_options_that_are_not_the_usual_ones():
+    def named(options):
+        run = Run.parse({"method": "lossnet", "method_options": options}).spelled_out()
+        return StoredRun("0", "finished", json.loads(run.model_dump_json())).method
+
+    assert named({}) == "lossnet" and named({"interval": 5}) == "lossnet(interval=5)"
 
 
 def test_a_listing_shows_what_is_damaged_and_changes_nothing(tmp_path):

@@ -1,0 +1,166 @@
+"""The figures of long tails: class sizes, effective numbers, weights and accuracies by class.
+
+Each function takes numbers and returns a figure. What moves in a lab is a trace, never a shape.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+from numpy.typing import NDArray
+
+from lnlib.plots.theme import CLEAN, NOISY, TEMPLATE, THEORY, style
+
+Array = NDArray[np.floating] | NDArray[np.integer]
+
+PERCENT = ".0%"
+STANDARD = "Standard"
+"""Cross-entropy by the name of MetaInfoNet's tables."""
+
+_BAR = 0.38  # of the distance between two classes
+_IMAGES = "#BBBBBB"
+_SEED = {"symbol": "line-ew-open", "size": 9, "color": "#222222", "line_width": 1.5}
+_SCALES = ("#9AA9B8", "#6F8AA3", "#4F6F8C", "#2F4E69", "#1F3A52")
+_DASHES = ("dot", "dashdot", "dash", "longdash", "solid")
+
+
+def class_sizes(sizes: Mapping[float, NDArray[np.int64]], class_names: Sequence[str]) -> go.Figure:
+    """How many images each class has, a line an imbalance factor (up to five), on a logarithmic axis."""
+    figure = go.Figure(layout={"template": TEMPLATE, "title_text": "Long tails"})
+    for (factor, counts), color, dash in zip(sizes.items(), _SCALES, _DASHES, strict=False):
+        figure.add_scatter(
+            x=list(class_names),
+            y=counts,
+            mode="lines+markers",
+            line={"color": color, "dash": dash, "width": 2.5},
+            name=f"factor {factor:g}: {counts.sum():,} images",
+        )
+    figure.update_xaxes(title_text="class, from head to tail", type="category")
+    return figure.update_yaxes(title_text="training images", type="log")
+
+
+def effective_numbers(curves: Mapping[float, NDArray[np.float64]], counts: NDArray[np.float64]) -> go.Figure:
+    """Effective numbers of examples against their number, a line a β, both logarithmic."""
+    figure = go.Figure(layout={"template": TEMPLATE, "title_text": "How many of n examples are new"})
+    for (beta, values), color, dash in zip(curves.items(), _SCALES, _DASHES, strict=False):
+        line = {"color": color, "dash": dash, "width": 2.5}
+        figure.add_scatter(x=counts, y=values, mode="lines", line=line, name=f"β = {beta:g}")
+    figure.update_xaxes(title_text="examples n of a class", type="log")
+    return figure.update_yaxes(title_text="effective number", type="log")
+
+
+def weight_by_loss(curves: Mapping[str, NDArray[np.float64]], losses: NDArray[np.float64]) -> go.Figure:
+    """LossNet's weight as a function of the loss, divided by the weight at the first loss: lines on a
+    logarithmic axis.
+
+    `curves` maps the kind of trouble to weights (seeds, losses); the first kind wears the colour of clean
+    labels.
+    """
+    figure = go.Figure(layout={"template": TEMPLATE, "title_text": "One network, two lessons learned"})
+    looks = ((CLEAN, "solid"), (NOISY, "dash"), (NOISY, "dot"))
+    for (name, runs), (color, dash) in zip(curves.items(), looks, strict=False):
+        for seed, run in enumerate(runs):
+            figure.add_scatter(
+                x=losses,
+                y=run / run[0],
+                mode="lines",
+                line={"color": color, "dash": dash, "width": 2},
+                opacity=0.75,
+                name=name,
+                legendgroup=name,
+                showlegend=seed == 0,
+            )
+    figure.add_scatter(
+        x=losses[[0, -1]],
+        y=[1, 1],
+        mode="lines",
+        line={"color": THEORY, "width": 1},
+        showlegend=False,
+        hoverinfo="skip",
+    )
+    figure.update_xaxes(title_text="loss of an example (nats)")
+    return figure.update_yaxes(title_text="weight over that at loss 0", type="log", dtick=1, range=[-3, 1.5])
+
+
+def weight_shares(counts: Array, weights: Array, method: str) -> go.Figure:
+    """Each class's share of the training images beside its share of the weight, averaged over seeds; a dash a
+    seed.
+
+    `counts` (K,) are images of a class and stand above its bar, `weights` (seeds, K) what one of them counts
+    on average, in units of the mean over all; their means stand in a row at the top. NaN draws nothing.
+    """
+    images = counts / counts.sum()
+    classes, even = np.arange(len(counts)), 1 / len(counts)
+    figure = _panel("Shares of the images and of the weight", [0, 0.55], "share of all")
+    _add_bars(figure, -1, images, "images, their number above", _IMAGES, _words(counts, ".0f"))
+    _add_bars(figure, 1, images * weights, f"weight by {method}, its mean at the top", _color(method))
+    figure.add_scatter(
+        x=classes,
+        y=np.full(len(counts), 0.52),
+        mode="text",
+        text=_words(weights.mean(axis=0), ".2g"),
+        textfont={"size": 11, "color": _color(method)},
+        showlegend=False,
+        hoverinfo="skip",
+    )
+    line = {"color": THEORY, "dash": "dot", "width": 2}
+    return figure.add_scatter(
+        x=classes[[0, -1]], y=[even] * 2, mode="lines", line=line, name=f"all classes alike: {even:.0%}"
+    )
+
+
+def class_accuracies(standard: Array, other: Array, method: str) -> go.Figure:
+    """Test accuracies by class of Standard and of another method, arrays (seeds, K) averaged over seeds; a
+    dash a seed. NaN draws nothing.
+    """
+    figure = _panel("Test accuracy by class", [0, 1.06], "test accuracy")
+    _add_bars(figure, -1, standard, STANDARD, _color(STANDARD))
+    _add_bars(figure, 1, other, method, _color(method))
+    return figure
+
+
+def _panel(title: str, top: list[float], y_title: str) -> go.Figure:
+    figure = go.Figure(
+        layout={"template": TEMPLATE, "title_text": title, "barmode": "overlay", "height": 440}
+    )
+    figure.update_layout(margin_b=136, legend={"x": 0, "y": -0.24, "yanchor": "top"})
+    figure.update_xaxes(title_text="class, from head to tail", dtick=1, range=[-0.6, 9.6])
+    return figure.update_yaxes(title_text=y_title, range=top, tickformat=PERCENT)
+
+
+def _add_bars(
+    figure: go.Figure, side: int, values: Array, name: str, color: str, text: Sequence[str] = ()
+) -> None:
+    """A bar a class, left or right of its middle, and where there are several seeds a dash for each."""
+    seeds = np.atleast_2d(values)
+    middles = np.arange(seeds.shape[1]) + side * _BAR / 2
+    shape = "/" if side > 0 else ""
+    figure.add_bar(
+        x=middles,
+        y=seeds.mean(axis=0),
+        width=_BAR,
+        marker={"color": color, "line_width": 0, "pattern": {"shape": shape, "fillmode": "overlay"}},
+        text=text,
+        textposition="outside",
+        textangle=0,
+        textfont_size=11,
+        constraintext="none",
+        name=name,
+    )
+    if values.ndim > 1:
+        figure.add_scatter(
+            x=np.tile(middles, len(seeds)),
+            y=seeds.ravel(),
+            mode="markers",
+            marker=_SEED,
+            showlegend=False,
+            hoverinfo="skip",
+        )
+
+
+def _color(method: str) -> str:
+    return style("CE" if method == STANDARD else method).color
+
+
+def _words(values: Array, how: str) -> list[str]:
+    return ["" if np.isnan(value) else f"{value:{how}}" for value in values]

@@ -1,0 +1,288 @@
+"""MetaInfoNet's tables: the protocols, what the data cannot make, every row trained, and who wins where
+theory says so.
+"""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from lnlib import cli, noise, plots
+from lnlib.data import Dataset
+from lnlib.errors import DataUnavailable, InvalidValue
+from lnlib.experiments import tables
+from lnlib.experiments.presets import TABLES, cell_runs, named_cells, named_rows
+from lnlib.experiments.run import GIVEN, Run
+from lnlib.experiments.store import Store
+from lnlib.experiments.tables import Request, gather, reproduce
+
+NUMBERS = range(1, 7)
+
+
+def spec(number, row, cell, dataset="cifar-100", budget="paper"):
+    """The first setting's first run."""
+    table = TABLES[f"metainfonet-table{number}"]
+    (row,), (cell,) = named_rows(table, [row]), named_cells(table, [cell])
+    (_, (run, *_)), *_ = cell_runs(table, dataset, row, cell, table.budgets[budget], (0,))
+    return run
+
+
+# The protocols.
+
+
+@pytest.mark.parametrize(
+    ("number", "cell", "dataset", "net", "epochs", "milestones", "meta_size"),
+    [
+        (1, "factor=50", "cifar-10", "resnet32", 120, (80, 100), 100),
+        (1, "factor=50", "cifar-100", "resnet32", 120, (80, 100), 1000),
+        (2, "p=0.4", "cifar-10", "resnet32", 120, (80, 100), 1000),
+        (3, "p=0.6", "cifar-10", "wrn-28-10", 50, (30, 40), 1000),
+        (4, "p=0.2", "cifar-100", "resnet32", 120, (80, 100), 1000),
+        (5, "noise=real", "clothing1m", "resnet50", 10, (5,), 7000),
+        (6, "noise=real", "animal-10n", "resnet32", 100, (50, 75), 1000),
+    ],
+)
+def test_the_papers_schedules(number, cell, dataset, net, epochs, milestones, meta_size):
+    run = spec(number, "metainfonet", cell, dataset)
+    optimizer = run.member_parts()[1].optimizer
+    assert (run.net, run.epochs, optimizer.milestones, run.meta_size) == (net, epochs, milestones, meta_size)
+    clothing = dataset == "clothing1m"
+    assert (optimizer.lr, optimizer.weight_decay) == ((0.01, 1e-3) if clothing else (0.1, 5e-4))
+    assert optimizer.momentum == 0.9 and run.batch_size == (32 if clothing else 100)
+    assert run.meta_batch_size == 100 and run.patience is None
+    # Whatever the row, nothing but the method differs.
+    standard = spec(number, "standard", cell, dataset)
+    assert standard.model_copy(update={"method": run.method, "method_options": run.method_options}) == run
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+@pytest.mark.parametrize("budget", ["quick", "laptop", "equal"])
+def test_all_rows_of_a_table_have_one_optimiser_and_one_setting(number, budget):
+    request = Request.parse(f"metainfonet-table{number}", budget=budget, cells=None)
+    runs = [run for row in request.rows for _, (run, *_) in request.grid(row, request.cells[0])]
+    assert len(runs) == len(request.rows)
+    varied = {"method", "method_options"}
+    assert len({run.model_dump_json(exclude=varied) for run in runs}) == 1
+    assert all(set(run.sources()) <= {"cross-entropy"} for run in runs)
+    # The row Standard is what others begin from.
+    assert all(run.sources() in ({}, {"cross-entropy": runs[0]}) for run in runs)
+
+
+def test_the_papers_budget_tries_lambda_and_gamma():
+    request = Request.parse("metainfonet-table2", budget="paper")
+    tried = {
+        row.name: [dict(setting) for setting, _ in request.grid(row, request.cells[0])]
+        for row in request.rows
+    }
+    assert tried["metainfonet"] == [{"lam": lam} for lam in (0.0, 0.01, 0.03, 0.1, 0.3, 1.0)]
+    assert tried["focal"] == [{"gamma": gamma} for gamma in (0.5, 1.0, 2.0)]
+    assert all(len(settings) == 1 for name, settings in tried.items() if name not in ("metainfonet", "focal"))
+    assert request.seeds == (0, 1, 2, 3, 4)
+
+
+@pytest.mark.parametrize(
+    ("number", "cell", "wrong"), [(2, "p=0.4", 0.4), (2, "p=0", 0.0), (3, "p=0.4", 0.36), (3, "p=0.6", 0.54)]
+)
+def test_co_teaching_forgets_as_many_labels_as_are_wrong(number, cell, wrong):
+    run = spec(number, "co-teaching", cell, "digits")
+    assert run.member_parts()[0].forget_rate == pytest.approx(wrong)
+    assert noise.effective_error_rate(run.matrix()) == pytest.approx(wrong)
+
+
+def test_what_the_originals_give_in_epochs_follows_the_length_of_the_run():
+    methods = {
+        (row, budget): spec(2, row, "p=0.4", "digits", budget).member_parts()[0]
+        for row in ("fine-tuning", "d2l")
+        for budget in ("quick", "laptop", "paper")
+    }
+    assert [methods["fine-tuning", budget].last_epochs for budget in ("quick", "laptop", "paper")] == [
+        10,
+        6,
+        10,
+    ]
+    assert [methods["d2l", budget].init_epoch for budget in ("quick", "laptop", "paper")] == [10, 6, 40]
+
+
+def test_the_noise_is_what_the_tables_say():
+    for number, cell, targets in ((2, "p=0.4", 2), (4, "p=0.4", 1)):
+        matrix = spec(number, "standard", cell, "digits").matrix()
+        np.testing.assert_allclose(matrix.diagonal(), 0.6)
+        assert ((matrix > 0).sum(axis=1) == 1 + targets).all()
+    np.testing.assert_allclose(spec(3, "standard", "p=0.4", "digits").matrix().diagonal(), 0.64)
+    # Clean labels are one run in all tables.
+    clean = [spec(1, "standard", "factor=1", "digits"), spec(2, "standard", "p=0", "digits")]
+    assert (
+        clean[0]
+        == clean[1]
+        == spec(3, "standard", "p=0", "digits", "paper").model_copy(
+            update={"epochs": 120, "optimizer_options": clean[0].optimizer_options}
+        )
+    )
+
+
+# What the data can make.
+
+
+def test_factors_that_leave_a_class_empty_are_left_out_with_a_note():
+    request = Request.parse("metainfonet-table1", budget="paper")
+    assert [cell.imbalance for cell in request.cells] == [100, 50, 20, 10, 1]
+    assert "factor=200 (imbalance factor 200 leaves no training image of 9" in request.left_out
+    with pytest.raises(
+        InvalidValue, match="factor=200 of metainfonet-table1: imbalance factor 200 leaves no"
+    ):
+        Request.parse("metainfonet-table1", cells=["factor=20", "factor=200"])
+    small = Request.parse("metainfonet-table1", cells=["factor=5", "factor=2"])
+    assert [cell.imbalance for cell in small.cells] == [5, 2]
+    assert np.isnan(tables.paper_value(small, small.rows[0], small.cells[0]))
+
+
+@pytest.mark.parametrize(("number", "rate", "title"), [(5, 0.38, "Clothing1M"), (6, 0.08, "ANIMAL-10N")])
+def test_real_noise_is_made_where_a_data_set_has_none_and_the_caption_says_so(tmp_path, number, rate, title):
+    name = f"metainfonet-table{number}"
+    request = Request.parse(name)
+    (cell,) = request.cells
+    assert (cell.noise, cell.rate, cell.noise_options) == ("flip", rate, {"targets": 2})
+    assert request.left_out == "labels as they came (digits has true labels only)"
+    text = tables.caption(request, gather(request, Store(tmp_path)))
+    assert (
+        "The noise is made here" in text and f"The paper's numbers are for {title}, ours for digits" in text
+    )
+    with pytest.raises(InvalidValue, match=r"labels as they came of .* digits has true labels only"):
+        Request.parse(name, cells=["noise=real"])
+
+
+@pytest.mark.parametrize(("number", "dataset"), [(5, "clothing1m"), (6, "animal-10n")])
+def test_a_data_set_that_is_not_there_is_asked_for(number, dataset, tmp_path, monkeypatch):
+    monkeypatch.setenv("LNLIB_DATA", str(tmp_path))
+    with pytest.raises(DataUnavailable, match="ask its authors"):
+        Request.parse(f"metainfonet-table{number}", dataset)
+
+
+def tiny(**fields):
+    """Ten classes, 200 images, given labels that are the true ones moved on by one for each fifth image."""
+    rng = np.random.default_rng(0)
+    true = torch.arange(200) % 10
+    images = (25 * true[:, None, None, None] + torch.from_numpy(rng.integers(0, 9, (200, 1, 8, 8)))).to(
+        torch.uint8
+    )
+    labels = {"train_labels": true, "test_images": images[:50], "test_labels": true[:50]}
+    return Dataset(
+        name="tiny",
+        train_images=images,
+        class_names=tuple("abcdefghij"),
+        mean=(0.5,),
+        std=(0.3,),
+        **labels,
+        **fields,
+    )
+
+
+@pytest.mark.parametrize("kind", ["clean rows", "true labels known"])
+def test_labels_that_came_noisy_are_trained_on_as_they_are(tmp_path, monkeypatch, kind):
+    moved = (torch.arange(200) + (torch.arange(200) % 5 == 0)) % 10
+    dataset = tiny(num_clean=50) if kind == "clean rows" else tiny(given_labels=moved)
+    monkeypatch.setattr("lnlib.experiments.run.load", lambda name: dataset)
+    table = TABLES["metainfonet-table6"]
+    setups = {"": {"net": "mlp", "net_options": {"width": 8}, "optimizer": "sgd", "meta_size": 20}}
+    monkeypatch.setitem(TABLES, table.name, replace(table, setups=setups))
+    request = Request.parse(table.name, "tiny", rows=["standard", "lossnet"], epochs=2)
+    assert [cell.noise for cell in request.cells] == [GIVEN]
+    assert request.left_out == "made: flip-2, p=0.08 (tiny has noisy labels already)"
+    # A fifth is held out; the meta set comes from the clean rows, or from the training images.
+    num_train = 120 if kind == "clean rows" else 140
+    run = request.runs()[0]
+    assert run.sizes().train == len(run.task().train) == num_train
+    assert "labels as they came" in run.label
+    frame = reproduce(request, Store(tmp_path))
+    assert frame["ours"].notna().sum() == 2 and set(frame["n"]) == {num_train}
+    assert list(frame.loc[frame["row"] == "lossnet", ["paper", "paper_last"]].iloc[0]) == [83.73, 82.07]
+
+
+def test_labels_that_came_noisy_take_no_imbalance():
+    with pytest.raises(InvalidValue, match="keep their class sizes, got imbalance 5"):
+        Run.parse({"dataset": "animal-10n", "noise": "given", "imbalance": 5})
+
+
+# Making the tables.
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return Store(tmp_path_factory.mktemp("runs"))
+
+
+@pytest.mark.parametrize(
+    ("number", "cell"),
+    [(1, "factor=5"), (2, "p=0.4"), (3, "p=0.4"), (4, "p=0.4"), (5, "noise=flip"), (6, "noise=flip")],
+)
+def test_every_row_runs_through_the_command(number, cell, store, tmp_path, monkeypatch):
+    monkeypatch.setenv("LNLIB_RUNS", str(store.root))
+    arguments = ["reproduce", f"metainfonet-table{number}", "--epochs", "2", "--train-size", "300"]
+    arguments += ["--cells", cell, "--output", str(tmp_path), "--json"]
+    result = CliRunner().invoke(cli.app, arguments)
+    assert result.exit_code == 0, result.output
+    table = TABLES[f"metainfonet-table{number}"]
+    cells = json.loads(result.stdout)["cells"]
+    made = [record for record in cells if record["ours"] is not None]
+    assert [record["row"] for record in made] == [row.name for row in table.rows]
+    assert all(record["last"] > 5 and not record["diverged"] for record in made)
+    markdown = (tmp_path / f"{table.name}-digits-quick.md").read_text(encoding="utf-8")
+    assert "## Best" in markdown and "## Last" in markdown and "one optimiser" in markdown
+    assert markdown.count("| MetaInfoNet |") == 2
+    page = (tmp_path / f"{table.name}-digits-quick.html").read_text(encoding="utf-8")
+    assert "ours, last" in page and ("paper, last" in page) == (number in (4, 6))
+
+
+def test_best_and_last_are_what_the_histories_say(store):
+    request = Request.parse(
+        "metainfonet-table4", rows=["standard"], cells=["p=0.4"], epochs=12, train_size=200
+    )
+    frame = reproduce(request, store)
+    (record,) = frame[frame["ours"].notna()].to_dict("records")
+    history = store.find(request.runs()[0]).history
+    assert len(history) == 12
+    assert record["last"] == pytest.approx(100 * history["test_accuracy"].tail(10).mean())
+    best = history["validation_accuracy"].idxmax()
+    assert record["ours"] == pytest.approx(100 * history.loc[best, "test_accuracy"])
+    assert record["last_std"] > 0 and np.isnan(record["paper_last"]) and np.isnan(record["last_difference"])
+
+
+def test_the_last_epochs_are_the_evaluated_ones(store):
+    request = Request.parse(
+        "metainfonet-table4", rows=["standard"], cells=["p=0.4"], epochs=2, train_size=100
+    )
+    run = request.runs()[0].model_copy(update={"epochs": 7, "evaluate_every": 3})
+    result = store.obtain(run)
+    evaluated = result.history["test_accuracy"].dropna()
+    assert len(evaluated) == 3 and result.last == pytest.approx(evaluated.mean())
+
+
+@pytest.mark.parametrize(("number", "rows"), [(2, ["l2rw"]), (4, ["l2rw", "metainfonet"])])
+def test_weights_learnt_from_clean_examples_help_against_flips(number, rows, store):
+    request = Request.parse(
+        f"metainfonet-table{number}", rows=["standard", *rows], cells=["p=0.4"], epochs=15
+    )
+    frame = reproduce(request, store).query("cell == 'p=0.4'").set_index("row")["last"]
+    assert 50 < frame["standard"] < 80
+    assert frame["l2rw"] > frame["standard"] + 15
+    assert number == 2 or frame["metainfonet"] > frame["standard"] + 10
+
+
+# The chart.
+
+
+def test_the_chart_shows_the_last_epochs_beside_the_best():
+    record = {"paper": 90.0, "ours": 88.5, "std": 0.4, "std_over": "seeds", "seeds": 5, "setting": ""}
+    rows = ("Standard", "MetaInfoNet")
+    frame = pd.DataFrame([{"cell": "p=0.4", "method": name, **record} for name in rows])
+    both = frame.assign(paper_last=[np.nan, 87.0], last=[60.0, 86.0])
+    chart = plots.table_chart(both, "Table 4")
+    assert [trace.name for trace in chart.data] == ["paper", "ours ± std", "paper, last", "ours, last"]
+    assert list(chart.data[3].x) == [60.0, 86.0]
+    assert list(chart.data[3].marker.color) == [plots.style("CE").color, plots.style("MetaInfoNet").color]
+    unprinted = plots.table_chart(both.assign(paper_last=np.nan), "Table 2")
+    assert [trace.name for trace in unprinted.data] == ["paper", "ours ± std", "ours, last"]

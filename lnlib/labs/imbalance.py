@@ -3,12 +3,13 @@
 MetaInfoNet, section 5.3 and table 1.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import ipywidgets as widgets
 import numpy as np
+import pandas as pd
 import plotly.graph_objects as go
 import torch
 from numpy.typing import NDArray
@@ -115,6 +116,23 @@ def follow(
         accuracy.append([_accuracy(runs, place) for place in range(len(tasks))])
         weights.append([_weights(runs, place) for place in range(len(tasks))])
     return ByClass(np.array(accuracy), np.array(weights))
+
+
+def summary(runs: Mapping[str, ByClass]) -> pd.DataFrame:
+    """What methods, by name, end with: the weight of an image of the tail over one of the head, and test
+    accuracies.
+    """
+    rows = {
+        name: {
+            "weight, tail : head": round(run.preference(), 1),
+            "head": round(run.head(), 3),
+            "tail": round(run.tail(), 3),
+            "all": round(run.overall(), 3),
+            "all, by seed": " ".join(f"{one:.3f}" for one in run.accuracy[-1].mean(axis=1)),
+        }
+        for name, run in runs.items()
+    }
+    return pd.DataFrame.from_dict(rows, orient="index")
 
 
 def _accuracy(runs: Sweep, place: int) -> Array:

@@ -24,6 +24,7 @@ from lnlib.labs.imbalance import (
     describe_classes,
     follow,
     settings,
+    summary,
 )
 from lnlib.methods import ClassBalanced, CrossEntropy, LogitNet
 from lnlib.methods.class_balanced import class_balanced_weights
@@ -151,6 +152,8 @@ def test_head_tail_and_preference() -> None:
     found = ByClass(accuracy, weights)
     assert (found.head(), found.tail(), found.overall()) == pytest.approx((0.9, 0.6, 0.45))
     assert found.preference() == 4
+    told = summary({"some": found}).loc["some"]
+    assert told.tolist() == [4.0, 0.9, 0.6, 0.45, "0.450"]
     weights[..., :3] = 0
     assert found.preference() == np.inf
 

@@ -108,7 +108,8 @@ class WarmStart(NamedTuple):
 class Phase(NamedTuple):
     """A loss, the networks that its gradient trains, their optimiser (the run's own unless given) and how
     often: every so many steps. With `skip_zero` a batch whose loss is exactly zero (all of its weights are)
-    moves nothing, not even by momentum or weight decay.
+    moves nothing, not even by momentum or weight decay. Without `meta` the loss does not look at the meta
+    batch, which is drawn for steps that need one only.
     """
 
     loss: Callable[[Nets, Batch], Tensor]
@@ -116,6 +117,7 @@ class Phase(NamedTuple):
     optimizer: Optimizer | None = None
     every: int = 1
     skip_zero: bool = False
+    meta: bool = True
 
 
 @dataclass(frozen=True)

@@ -5,15 +5,12 @@ MetaInfoNet, Algorithm 1, lines 5 to 11; Meta-Weight-Net and L2RW use the same s
 loss, which forward mode gives for all of them in one pass.
 """
 
-import warnings
-from collections.abc import Callable, Mapping
-from functools import cache
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.func import jvp, vjp
 
 from lnlib.methods.base import Examples, cross_entropy, one_hot
 from lnlib.nets import Net
@@ -41,7 +38,7 @@ class VirtualStep:
         self.classifier, self.examples = classifier, examples
         self.parameters = {name: value.detach() for name, value in classifier.parameters.items()}
         with torch.no_grad():
-            self.logits, self._pull_back = _with_pull_back(self._logits, self.parameters)
+            self.logits, self._pull_back = classifier.pulled_back(self._logits, self.parameters)
             targets = one_hot(examples.y, self.logits.shape[1]).to(self.logits.dtype)
             self._residual = torch.softmax(self.logits, dim=1) - targets
 
@@ -62,33 +59,16 @@ class VirtualStep:
     @torch.no_grad()
     def meta_gradient(self, meta: Examples, at: Parameters, lr: float | Tensor) -> MetaGradient:
         """The mean cross-entropy of `meta` at Θ̂, and −α ∇ℓᵢ(Θ)·∇L_meta(Θ̂) for each example."""
-        _quiet_first_use()
         loss, direction = self._meta_direction(meta, at)
-        change = jvp(self._logits, (self.parameters,), (direction,))[1]
+        change, _ = self.classifier.derivative(self.parameters, direction, self.examples.x)
         return MetaGradient(loss, -lr * (self._residual * change).sum(dim=1))
 
     def _meta_direction(self, meta: Examples, at: Parameters) -> tuple[Tensor, Parameters]:
         def meta_loss(parameters: Parameters) -> Tensor:
             return cross_entropy(self.classifier.at(parameters, meta.x)[0], meta.y).mean()
 
-        loss, pull_back = _with_pull_back(meta_loss, at)
+        loss, pull_back = self.classifier.pulled_back(meta_loss, at)
         return loss, pull_back(torch.ones_like(loss))
-
-
-@cache
-def _quiet_first_use() -> None:
-    """PyTorch prepares forward mode at its first use, and warns there of a function of its own."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarning)
-        jvp(torch.sin, (torch.zeros(()),), (torch.ones(()),))
-
-
-def _with_pull_back(
-    function: Callable[[Parameters], Tensor], parameters: Parameters
-) -> tuple[Tensor, Callable[[Tensor], Parameters]]:
-    """The function's value, and the map from a gradient by it to one by the parameters, to be used once."""
-    value, pull_back, *_ = vjp(function, dict(parameters))
-    return value, lambda gradient: pull_back(gradient, retain_graph=False)[0]
 
 
 def double_backward_loss(

@@ -110,7 +110,7 @@ class MetaWeighting(Method):
         """First the weighting network, then the classifier."""
         return (
             Phase(self.meta_loss, ("weighting",), self.meta_optimizer, every=self.interval),
-            Phase(self.loss, ("classifier",), skip_zero=True),
+            Phase(self.loss, ("classifier",), skip_zero=True, meta=False),
         )
 
     def meta_loss(self, nets: Nets, batch: Batch) -> Tensor:

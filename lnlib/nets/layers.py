@@ -105,3 +105,55 @@ class _SideBySide(torch.autograd.Function):
         wide = x.transpose(0, 1).reshape(batch, members * features)
         wide = F.batch_norm(wide, *columns, True, momentum, eps)
         return wide.view(batch, members, features).transpose(0, 1).contiguous(), 0
+
+
+class BatchNormOfBatch(nn.Module):
+    """BatchNorm by the batch alone: it keeps no running statistics, and has the weights of another layer.
+
+    In `forward_mode` its directional derivative takes a third of the passes that PyTorch's own takes.
+    """
+
+    forward_mode = False
+
+    def __init__(self, layer: nn.modules.batchnorm._BatchNorm) -> None:
+        super().__init__()
+        self.weight, self.bias, self.eps = layer.weight, layer.bias, layer.eps
+
+    def forward(self, x: Float[Tensor, "batch channels *pixels"]) -> Float[Tensor, "batch channels *pixels"]:
+        """Features or channels normalised by the batch: (B, C, ...) to (B, C, ...)."""
+        if self.forward_mode:
+            normalised: Tensor = _ForwardModeNorm.apply(x, self.weight, self.bias, self.eps)[0]
+            return normalised
+        return F.batch_norm(x, None, None, self.weight, self.bias, True, 0.0, self.eps)
+
+
+class _ForwardModeNorm(torch.autograd.Function):
+    """Batch normalisation y = γ(x − μ)r + β with its directional derivative, which is linear in x and ẋ."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Any:
+        return torch.native_batch_norm(x, weight, bias, None, None, True, 0.0, eps)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        """Keep what the derivative needs."""
+        x, weight, _, _ = inputs
+        _, mean, scale = output
+        ctx.mark_non_differentiable(mean, scale)
+        ctx.save_for_forward(x, weight, mean, scale)
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Any) -> tuple[Tensor, None, None]:
+        """ẏ = aẋ + bx + c with a = γr, b = γ̇r − ar²·cov(x, ẋ) and c = β̇ − bμ − a·mean(ẋ), by channel."""
+        x, weight, mean, scale = ctx.saved_tensors
+        x_dot, weight_dot, bias_dot, _ = tangents
+        others, count = [0, *range(2, x.ndim)], x.numel() // x.shape[1]
+        mean_dot = x_dot.sum(others) / count
+        covariance = (x * x_dot).sum(others) / count - mean * mean_dot
+        a = weight * scale
+        b = weight_dot * scale - a * scale.square() * covariance
+        c = bias_dot - b * mean - a * mean_dot
+        a, b, c = (column.view(1, -1, *[1] * (x.ndim - 2)) for column in (a, b, c))
+        return torch.addcmul(torch.addcmul(c, x, b), x_dot, a), None, None

@@ -472,6 +472,8 @@ class Engine(ABC):
     def _meta_examples(self) -> dict[str, Tensor]:
         if self.meta_rows is None or self.meta_labels is None:
             return {}
+        if not any(phase.meta and self.step % phase.every == 0 for phase in self.phases):
+            return {}
         size, batch = self.meta_rows.shape[-1], self.settings.meta_batch_size
         chosen = self._collect(
             torch.randperm(size, generator=streams["meta"], device=self.device)[:batch]

@@ -2,18 +2,23 @@
 graph of the virtual step kept, and two backward passes through it.
 """
 
-import resource
+import gc
+import time
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from lnlib.data.task import Task
-from lnlib.methods.base import cross_entropy, one_hot
+from lnlib.device import default_device
+from lnlib.methods.base import Method, cross_entropy, one_hot
 from lnlib.nets import NetSpec
 from lnlib.nets.weighting import WeightThroughBottleneck
-from lnlib.training import Settings
+from lnlib.training import Member, Settings
+from lnlib.training.engine import Engine
 from lnlib.training.fit import Training
+from lnlib.training.sweep import Stack
 
 
 class DoubleBackwardRun:
@@ -67,40 +72,46 @@ class DoubleBackwardRun:
 
 
 class OurRun:
-    """A method's iteration on one batch, over and over, by the engine."""
+    """A method's iteration on one batch, over and over, by the engine; many `members` are one stack."""
 
-    def __init__(self, training: Training) -> None:
-        self.training = training
-        index = torch.arange(100, device=training.device)
-        self.examples = {
-            "x": training.images[training.train_rows[index]].clone(),
-            "y": training.given[index].clone(),
-            "index": index,
-        }
+    def __init__(self, task: Task, settings: Settings, method: Method, members: int = 1) -> None:
+        self.engine: Engine
+        runs = [Member(method, task, seed) for seed in range(members)]
+        device = default_device()
+        self.engine = Stack(runs, settings, device) if members > 1 else Training(runs[0], settings, device)
+        self.index = self.engine._collect(torch.arange(100, device=device) for _ in runs)
 
     def iteration(self) -> None:
         """One training step with all its phases."""
-        self.training.train_step({**self.examples, **self.training._meta_examples()})
-        self.training.step += 1
+        self.engine._step_on(self.index)
+        self.engine.step += 1
 
 
-class Peak:
-    """How much memory iterations take beyond what the process holds before them; in a process of its own."""
+class Measured:
+    """The time and memory of a run's iterations, to be taken in a process of its own."""
 
     def __init__(self, make: object, *values: object) -> None:
         self.run = make(*values)  # type: ignore[operator]
 
-    def measure(self) -> int:
-        """KiB on Linux."""
-        with open("/proc/self/statm") as file:
-            before = int(file.read().split()[1]) * resource.getpagesize() // 1024
+    def seconds(self, count: int) -> float:
+        """An iteration's, of `count` after a first one."""
+        self.run.iteration()
+        began = time.perf_counter()
+        for _ in range(count):
+            self.run.iteration()
+        return (time.perf_counter() - began) / count
+
+    def peak(self) -> int:
+        """What three iterations take beyond what the process holds before them, in KiB; Linux only."""
+        self.run.iteration()  # what it needs once, and keeps
+        gc.collect()
+        Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+        before = _status("VmRSS")
         for _ in range(3):
             self.run.iteration()
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+        return _status("VmHWM") - before
 
 
-def our_run(task: Task, settings: Settings, method: object) -> OurRun:
-    from lnlib.device import default_device
-    from lnlib.training import Member
-
-    return OurRun(Training(Member(method, task), settings, default_device()))  # type: ignore[arg-type]
+def _status(name: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(name))

@@ -52,6 +52,12 @@ METHODS = {
     "CE + weight decay": Style("#CC79A7", "dot", "diamond"),
     "LIMIT-G": Style("#332288", "longdash", "triangle-up"),
     "LIMIT-L": Style("#882255", "solid", "star"),
+    "CE+GN": Style("#AA4499", "dashdot", "circle"),
+    "CE+LN": Style("#DD77BB", "longdash", "circle"),
+    "MAE": Style("#117733", "solid", "square"),
+    "FW": Style("#661100", "dash", "circle"),
+    "DMI": Style("#999933", "dot", "circle"),
+    "Soft reg.": Style("#777788", "longdashdot", "circle"),
     "Focal loss": Style("#DDCC77", "dash", "pentagon"),
     "Class-balanced": Style("#AAAA00", "dot", "pentagon"),
     "Fine-tuning": Style("#CC6677", "longdash", "pentagon"),
@@ -73,7 +79,7 @@ METHODS = {
 _SPARE = tuple(
     Style(color, dash, symbol)
     for dash, symbol in (("dashdot", "x"), ("longdashdot", "cross"), ("dash", "triangle-down"))
-    for color in ("#117733", "#999933", "#44AA99", "#AA4499", "#661100", "#6699CC")
+    for color in ("#3D6B54", "#8A8A2B", "#2E8B84", "#8E3B80", "#7A3B2E", "#4A6A99")
 )
 
 TEMPLATE = go.layout.Template(

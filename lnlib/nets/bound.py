@@ -98,7 +98,8 @@ class StackedNet(Net):
         return self._buffers
 
     def __call__(self, *inputs: Any) -> Any:
-        return functional_call(self.module, {**self._parameters, **self._buffers}, inputs)
+        tensors = {**self._parameters, **self._buffers}
+        return functional_call(self.module, tensors, inputs, tie_weights=False)
 
     def pulled_back(
         self, function: Callable[[Tensors], Tensor], parameters: Tensors
@@ -112,11 +113,10 @@ class StackedNet(Net):
     def derivative(self, parameters: Tensors, along: Tensors, *inputs: Any) -> tuple[Tensor, ...]:
         """As for any network, by what `torch.func.vmap` can follow."""
         _quiet_first_use()
-        with self.skeleton.forward_mode():
-            found: tuple[Tensor, ...] = jvp(
-                lambda at: self.at(at, *inputs), (dict(parameters),), (dict(along),)
-            )[1]
-            return found
+        found: tuple[Tensor, ...] = jvp(lambda at: self.at(at, *inputs), (dict(parameters),), (dict(along),))[
+            1
+        ]
+        return found
 
 
 @cache
@@ -143,7 +143,8 @@ class Skeleton:
     def evaluate(self, parameters: Tensors, buffers: Tensors, *inputs: Any) -> Any:
         """The network's outputs at `parameters`, in training mode."""
         kept = {name: buffer for name, buffer in buffers.items() if name in self._buffers}
-        return functional_call(self._structure, {**parameters, **kept}, inputs)
+        # No network here shares weights between its layers, and to look for some takes time.
+        return functional_call(self._structure, {**parameters, **kept}, inputs, tie_weights=False)
 
     @contextmanager
     def forward_mode(self) -> Iterator[None]:

@@ -130,8 +130,6 @@ class BatchNormOfBatch(nn.Module):
 class _ForwardModeNorm(torch.autograd.Function):
     """Batch normalisation y = γ(x − μ)r + β with its directional derivative, which is linear in x and ẋ."""
 
-    generate_vmap_rule = True
-
     @staticmethod
     def forward(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Any:
         return torch.native_batch_norm(x, weight, bias, None, None, True, 0.0, eps)

@@ -221,6 +221,12 @@ def cross_entropy(
     return -torch.log_softmax(logits, dim=1).gather(1, labels[:, None])[:, 0]
 
 
+def mean_one(raw: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+    """Weights (N,) divided by their mean; all zero where it is."""
+    mean = raw.mean()
+    return raw / (mean + (mean == 0))
+
+
 def check_nonnegative(method: Method, **values: float) -> None:
     """Raise `InvalidValue` for a hyper-parameter that is negative or not a number."""
     for name, value in values.items():

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from lnlib.data.task import Visible
 from lnlib.errors import InvalidValue
-from lnlib.methods.base import Batch, Method, Nets, NewNet, TrainingData, cross_entropy
+from lnlib.methods.base import Batch, Method, Nets, NewNet, TrainingData, cross_entropy, mean_one
 from lnlib.nets import Memory
 
 
@@ -50,7 +50,7 @@ class ClassBalanced(Method):
     def sample_weights(self, nets: Nets, data: TrainingData) -> Float[Tensor, " train"]:
         """α of every training example's given label, over its mean."""
         weights = nets["balance"].buffers["weights"][data.labels]
-        return weights / weights.mean()
+        return mean_one(weights)
 
 
 def class_balanced_weights(counts: Int[Tensor, " classes"], beta: float) -> Float64[Tensor, " classes"]:

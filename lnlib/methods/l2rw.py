@@ -12,9 +12,19 @@ from torch import Tensor, nn
 
 from lnlib.data.task import Visible
 from lnlib.errors import InvalidValue
-from lnlib.methods.base import Batch, Examples, Method, Nets, NewNet, Phase, TrainingData, cross_entropy
+from lnlib.methods.base import (
+    Batch,
+    Examples,
+    Method,
+    Nets,
+    NewNet,
+    Phase,
+    TrainingData,
+    cross_entropy,
+    mean_one,
+)
 from lnlib.methods.hypergradient import VirtualStep
-from lnlib.methods.meta_weighting import count_weights, mean_one, normalized, require_meta
+from lnlib.methods.meta_weighting import count_weights, meta_of, normalized, read_meter, require_meta
 from lnlib.nets import Memory
 
 CHUNK = 256
@@ -46,18 +56,14 @@ class L2RW(Method):
 
     def loss(self, nets: Nets, batch: Batch) -> Tensor:
         """Σ wᵢℓᵢ."""
-        if batch.meta is None:
-            raise InvalidValue("a meta batch is needed, got none; make the task with meta_size=100")
-        weights = normalized(agreement(nets, Examples(batch.x, batch.y), batch.meta), "sum")
+        weights = normalized(agreement(nets, Examples(batch.x, batch.y), meta_of(batch)), "sum")
         count_weights(nets, weights)
         logits, _ = nets["classifier"](batch.x)
         return (weights * cross_entropy(logits, batch.y)).sum()
 
     def report(self, nets: Nets) -> dict[str, float]:
         """The mean effective sample size 1/Σw² as a share of the batch, and how many steps were skipped."""
-        sums = {name: float(value) for name, value in nets["meter"].buffers.items()}
-        for value in nets["meter"].buffers.values():
-            value.zero_()
+        sums = read_meter(nets)
         taken = max(sums["steps"] - sums["skipped"], 1)
         return {"effective_sample_size": sums["effective"] / taken, "skipped_steps": sums["skipped"]}
 

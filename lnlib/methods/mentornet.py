@@ -23,6 +23,7 @@ from lnlib.methods.base import (
     TrainingData,
     check_nonnegative,
     cross_entropy,
+    mean_one,
 )
 from lnlib.methods.self_paced import quantile
 from lnlib.nets import Dropout, Memory, Net
@@ -194,8 +195,7 @@ class MentorNet(Method):
     def sample_weights(self, nets: Nets, data: TrainingData) -> Float[Tensor, " train"]:
         """v of each training example at the present epoch and percentile, with mean one (N,)."""
         logits, _ = data.outputs(nets["classifier"])
-        weights = weigh(nets, cross_entropy(logits, data.labels), data.labels)
-        return weights / weights.mean()
+        return mean_one(weigh(nets, cross_entropy(logits, data.labels), data.labels))
 
 
 def weigh(

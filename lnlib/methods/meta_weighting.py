@@ -23,6 +23,7 @@ from lnlib.methods.base import (
     Phase,
     TrainingData,
     cross_entropy,
+    mean_one,
     one_hot,
 )
 from lnlib.methods.hypergradient import Parameters, VirtualStep
@@ -117,7 +118,7 @@ class MetaWeighting(Method):
         """Lines 5-11 and eq. (7): the meta loss after the virtual step plus λ·KL, both means; its gradient by
         the weighting network is exact.
         """
-        meta = _meta_of(batch)
+        meta = meta_of(batch)
         step = VirtualStep(nets["classifier"], Examples(batch.x, batch.y))
         raw, nats = self.raw_weights(nets, step.logits, batch.one_hot, batch.noise.get("psi"))
         weights = normalized(raw, self.normalization)
@@ -155,9 +156,7 @@ class MetaWeighting(Method):
         """Means over the epoch: the meta loss and the nats of the bottleneck after virtual steps, the
         effective sample size 1/Σw² as a share of the batch; and how many steps were skipped.
         """
-        sums = {name: float(value) for name, value in nets["meter"].buffers.items()}
-        for value in nets["meter"].buffers.values():
-            value.zero_()
+        sums = read_meter(nets)
         return {
             "meta_loss": sums["meta_loss"] / max(sums["meta_steps"], 1),
             "information_nats": sums["information"] / max(sums["meta_steps"], 1),
@@ -183,12 +182,6 @@ def normalized(raw: Float[Tensor, " batch"], how: Normalization) -> Float[Tensor
     return weights / len(raw) if how == "paper" else weights
 
 
-def mean_one(raw: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
-    """Weights (N,) divided by their mean; all zero where it is."""
-    mean = raw.mean()
-    return raw / (mean + (mean == 0))
-
-
 def require_meta(method: Method, task: Visible) -> None:
     """Raise `InvalidValue` for a task without a clean meta set."""
     if task.meta is None:
@@ -205,13 +198,23 @@ def count_weights(nets: Nets, weights: Tensor) -> None:
     _count(nets, effective=share, steps=1, skipped=total == 0)
 
 
+def read_meter(nets: Nets) -> dict[str, float]:
+    """The meter's sums, which begin again at zero."""
+    meter = nets["meter"].buffers
+    sums = {name: float(value) for name, value in meter.items()}
+    for value in meter.values():
+        value.zero_()
+    return sums
+
+
 def _count(nets: Nets, **values: Tensor | int) -> None:
     meter = nets["meter"].buffers
     for name, value in values.items():
         meter[name].add_(value)
 
 
-def _meta_of(batch: Batch) -> Examples:
+def meta_of(batch: Batch) -> Examples:
+    """The meta batch; raises `InvalidValue` where there is none."""
     if batch.meta is None:
         raise InvalidValue("a meta batch is needed, got none; make the task with meta_size=100")
     return batch.meta

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from lnlib.data.task import Visible
 from lnlib.errors import InvalidValue
-from lnlib.methods.base import Batch, Method, Nets, NewNet, TrainingData, cross_entropy
+from lnlib.methods.base import Batch, Method, Nets, NewNet, TrainingData, cross_entropy, mean_one
 from lnlib.nets import Memory
 
 FIRST_SHARE = 0.5
@@ -76,7 +76,7 @@ class SelfPaced(Method):
         """v of every training example by the present λ, over its mean; zeros where none is selected."""
         logits, _ = data.outputs(nets["classifier"])
         selected = cross_entropy(logits, data.labels) <= nets["pace"].buffers["threshold"]
-        return selected.to(logits.dtype) * (len(selected) / selected.sum().clamp(min=1))
+        return mean_one(selected.to(logits.dtype))
 
     def report(self, nets: Nets) -> dict[str, float]:
         """The epoch's mean share of selected examples."""

@@ -12,10 +12,10 @@ from lnlib import data, noise
 from lnlib.data.task import make_task
 from lnlib.errors import InvalidValue
 from lnlib.methods import L2RW, CrossEntropy, Examples, LogitNet, LossNet, MetaInfoNet
-from lnlib.methods.base import cross_entropy, one_hot
+from lnlib.methods.base import cross_entropy, mean_one, one_hot
 from lnlib.methods.hypergradient import VirtualStep, double_backward_loss, finite_differences
 from lnlib.methods.l2rw import agreement
-from lnlib.methods.meta_weighting import MetaWeighting, mean_one, normalized
+from lnlib.methods.meta_weighting import MetaWeighting, normalized
 from lnlib.nets import MLP, Net, ResNet32
 from lnlib.nets.weighting import (
     WeightFromLogits,

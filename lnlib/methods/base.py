@@ -9,6 +9,7 @@ one number a run.
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
 
 import torch
@@ -21,6 +22,8 @@ from lnlib.nets import Net
 from lnlib.optimizers import Optimizer
 
 Nets = Mapping[str, Net]
+TINY = torch.finfo(torch.float32).tiny
+"""What a sum of weights is divided by where it is zero."""
 AnyMethod = TypeVar("AnyMethod", bound="Method")
 NewNet = Callable[[str], nn.Module]
 
@@ -47,7 +50,7 @@ class Batch:
     """One minibatch: normalised images `x` (B, C, H, W), given labels `y` (B,), their rows `index` (B,) in
     the training set, the epoch (from 1) and step (from 0) of the run, the learning rate, a clean `meta`
     batch where the task has one, and the run's random numbers `noise` by the names that `Method.draws`
-    gives them.
+    gives them. What one phase puts into `kept`, later phases of the same step find there, with its graph.
     """
 
     x: Tensor
@@ -60,8 +63,9 @@ class Batch:
     num_classes: int
     meta: Examples | None = None
     noise: Mapping[str, Tensor] = field(default_factory=dict)
+    kept: dict[str, Tensor] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def one_hot(self) -> Float[Tensor, "batch classes"]:
         """The given labels as rows of zeros and a one, in the images' float type."""
         return one_hot(self.y, self.num_classes).to(self.x.dtype)
@@ -108,8 +112,9 @@ class WarmStart(NamedTuple):
 class Phase(NamedTuple):
     """A loss, the networks that its gradient trains, their optimiser (the run's own unless given) and how
     often: every so many steps. With `skip_zero` a batch whose loss is exactly zero (all of its weights are)
-    moves nothing, not even by momentum or weight decay. Without `meta` the loss does not look at the meta
-    batch, which is drawn for steps that need one only.
+    moves nothing, not even by momentum or weight decay, and is counted. Without `meta` the loss does not look at the meta
+    batch, and `draws` names the random numbers that it uses, unless it uses all: both are drawn for steps
+    that need them only.
     """
 
     loss: Callable[[Nets, Batch], Tensor]
@@ -118,6 +123,7 @@ class Phase(NamedTuple):
     every: int = 1
     skip_zero: bool = False
     meta: bool = True
+    draws: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -223,8 +229,7 @@ def cross_entropy(
 
 def mean_one(raw: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
     """Weights (N,) divided by their mean; all zero where it is."""
-    mean = raw.mean()
-    return raw / (mean + (mean == 0))
+    return raw / raw.mean().clamp(min=TINY)
 
 
 def check_nonnegative(method: Method, **values: float) -> None:

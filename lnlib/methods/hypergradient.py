@@ -26,49 +26,45 @@ class MetaGradient(NamedTuple):
 
 
 class VirtualStep:
-    """A classifier's step on one weighted batch, which is only imagined: its weights and running statistics
-    stay. BatchNorm normalises by the batch.
+    """A classifier's step on one weighted batch, which is only imagined: its weights stay.
 
-    `logits` (B, K) are those before the step. Works inside `torch.vmap`.
+    `logits` (B, K) are those before the step. Given with the graph of a forward pass, they spare one, and the
+    real step may use the graph again; else they are computed, with BatchNorm by the batch, and no running
+    statistics move. Works inside `torch.vmap`.
     """
 
-    logits: Tensor
-
-    def __init__(self, classifier: Net, examples: Examples) -> None:
+    def __init__(self, classifier: Net, examples: Examples, logits: Tensor | None = None) -> None:
         self.classifier, self.examples = classifier, examples
-        self.parameters = {name: value.detach() for name, value in classifier.parameters.items()}
+        if logits is None:
+            with torch.enable_grad():
+                logits = classifier.at(classifier.parameters, examples.x)[0]
+        self._passed, self.logits = logits, logits.detach()
         with torch.no_grad():
-            self.logits, self._pull_back = classifier.pulled_back(self._logits, self.parameters)
             targets = one_hot(examples.y, self.logits.shape[1]).to(self.logits.dtype)
             self._residual = torch.softmax(self.logits, dim=1) - targets
 
-    def _logits(self, parameters: Parameters) -> Tensor:
-        logits: Tensor = self.classifier.at(parameters, self.examples.x)[0]
-        return logits
-
     @torch.no_grad()
-    def taken(self, weights: Tensor, lr: float | Tensor, drift: Parameters | None = None) -> Parameters:
+    def taken(self, weights: Tensor, lr: float, drift: Parameters | None = None) -> Parameters:
         """Θ̂ = Θ + drift − α Σᵢ wᵢ∇ℓᵢ(Θ) for weights (B,)."""
-        gradient = self._pull_back(weights[:, None] * self._residual)
-        del self._pull_back  # and with it what the forward pass kept
-        return {
-            name: value - lr * gradient[name] + (drift[name] if drift else 0)
-            for name, value in self.parameters.items()
-        }
+        gradient = self.classifier.gradient(self._passed, weights[:, None] * self._residual)
+        taken = stepped(self.classifier.parameters, gradient, lr)
+        return {name: value + drift[name] for name, value in taken.items()} if drift else taken
 
     @torch.no_grad()
-    def meta_gradient(self, meta: Examples, at: Parameters, lr: float | Tensor) -> MetaGradient:
+    def meta_gradient(self, meta: Examples, at: Parameters, lr: float) -> MetaGradient:
         """The mean cross-entropy of `meta` at Θ̂, and −α ∇ℓᵢ(Θ)·∇L_meta(Θ̂) for each example."""
-        loss, direction = self._meta_direction(meta, at)
-        change, _ = self.classifier.derivative(self.parameters, direction, self.examples.x)
-        return MetaGradient(loss, -lr * (self._residual * change).sum(dim=1))
 
-    def _meta_direction(self, meta: Examples, at: Parameters) -> tuple[Tensor, Parameters]:
         def meta_loss(parameters: Parameters) -> Tensor:
             return cross_entropy(self.classifier.at(parameters, meta.x)[0], meta.y).mean()
 
-        loss, pull_back = self.classifier.pulled_back(meta_loss, at)
-        return loss, pull_back(torch.ones_like(loss))
+        loss, direction = self.classifier.value_and_gradient(meta_loss, at)
+        change, _ = self.classifier.derivative(direction, self.examples.x)
+        return MetaGradient(loss, -lr * (self._residual * change).sum(dim=1))
+
+
+def stepped(parameters: Parameters, gradient: Parameters, lr: float) -> dict[str, Tensor]:
+    """A step of plain gradient descent."""
+    return {name: torch.add(value, gradient[name], alpha=-lr) for name, value in parameters.items()}
 
 
 def double_backward_loss(
@@ -83,9 +79,7 @@ def double_backward_loss(
     parameters = {name: value.detach().requires_grad_() for name, value in classifier.parameters.items()}
     losses = cross_entropy(classifier.at(parameters, examples.x)[0], examples.y)
     gradient = torch.autograd.grad((weights * losses).sum(), [*parameters.values()], create_graph=True)
-    taken = {
-        name: value - lr * change for (name, value), change in zip(parameters.items(), gradient, strict=True)
-    }
+    taken = stepped(parameters, dict(zip(parameters, gradient, strict=True)), lr)
     return cross_entropy(classifier.at(taken, meta.x)[0], meta.y).mean()
 
 

@@ -24,8 +24,7 @@ from lnlib.methods.base import (
     mean_one,
 )
 from lnlib.methods.hypergradient import VirtualStep
-from lnlib.methods.meta_weighting import count_weights, meta_of, normalized, read_meter, require_meta
-from lnlib.nets import Memory
+from lnlib.methods.meta_weighting import meta_of, normalized, require_meta
 
 CHUNK = 256
 """Training examples that are weighed together for `sample_weights`: BatchNorm sees them as one batch."""
@@ -44,10 +43,9 @@ class L2RW(Method):
     label: ClassVar[str] = "L2RW"
 
     def networks(self, new_net: NewNet, task: Visible) -> dict[str, nn.Module]:
-        """The classifier and a meter."""
+        """The classifier."""
         require_meta(self, task)
-        meter = Memory(**{name: torch.zeros(()) for name in ("effective", "steps", "skipped")})
-        return {"classifier": new_net("classifier"), "meter": meter}
+        return super().networks(new_net, task)
 
     @property
     def phases(self) -> tuple[Phase, ...]:
@@ -56,30 +54,24 @@ class L2RW(Method):
 
     def loss(self, nets: Nets, batch: Batch) -> Tensor:
         """Σ wᵢℓᵢ."""
-        weights = normalized(agreement(nets, Examples(batch.x, batch.y), meta_of(batch)), "sum")
-        count_weights(nets, weights)
         logits, _ = nets["classifier"](batch.x)
+        step = VirtualStep(nets["classifier"], Examples(batch.x, batch.y), logits)
+        weights = normalized(agreement(step, meta_of(batch)), "sum")
         return (weights * cross_entropy(logits, batch.y)).sum()
-
-    def report(self, nets: Nets) -> dict[str, float]:
-        """The mean effective sample size 1/Σw² as a share of the batch, and how many steps were skipped."""
-        sums = read_meter(nets)
-        taken = max(sums["steps"] - sums["skipped"], 1)
-        return {"effective_sample_size": sums["effective"] / taken, "skipped_steps": sums["skipped"]}
 
     def sample_weights(self, nets: Nets, data: TrainingData) -> Float[Tensor, " train"]:
         """The weights that all training examples (N,) would have beside the whole meta set, with mean one."""
         if data.meta is None:
             raise InvalidValue("a meta set is needed, got none; make the task with meta_size=100")
+        classifier = nets["classifier"]
         rows = torch.arange(len(data.labels), device=data.labels.device)
         parts = [
-            agreement(nets, Examples(data.images(part), data.labels[part]), data.meta)
+            agreement(VirtualStep(classifier, Examples(data.images(part), data.labels[part])), data.meta)
             for part in torch.split(rows, CHUNK)
         ]
         return mean_one(torch.cat(parts))
 
 
-def agreement(nets: Nets, examples: Examples, meta: Examples) -> Float[Tensor, " batch"]:
-    """max(∇ℓᵢ·∇L_meta, 0) for each example (B,), both at the classifier's present weights."""
-    step = VirtualStep(nets["classifier"], examples)
-    return -step.meta_gradient(meta, step.parameters, 1.0).by_weight.clamp(max=0)
+def agreement(step: VirtualStep, meta: Examples) -> Float[Tensor, " batch"]:
+    """max(∇ℓᵢ·∇L_meta, 0) for each example (B,) of the step, both at the classifier's present weights."""
+    return -step.meta_gradient(meta, step.classifier.parameters, 1.0).by_weight.clamp(max=0)

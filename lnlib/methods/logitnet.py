@@ -6,7 +6,6 @@ MetaInfoNet, section 4.2.
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor, nn
 
 from lnlib.methods.base import Nets
@@ -33,7 +32,6 @@ class LogitNet(MetaWeighting):
 
     def raw_weights(
         self, nets: Nets, logits: Tensor, labels: Tensor, noise: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, None]:
         """Weights (B,) of logits (B, K) under labels (B, K); nothing is bounded."""
-        weights = nets["weighting"](logits, labels)
-        return weights, torch.zeros_like(weights)
+        return nets["weighting"](logits, labels), None

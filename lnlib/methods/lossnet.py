@@ -27,7 +27,7 @@ class LossNet(MetaWeighting):
 
     def raw_weights(
         self, nets: Nets, logits: Tensor, labels: Tensor, noise: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, None]:
         """Weights (B,) from the losses of logits (B, K) under labels (B, K); nothing is bounded."""
         losses = -(labels * torch.log_softmax(logits, dim=1)).sum(dim=1)
-        return nets["weighting"](losses), torch.zeros_like(losses)
+        return nets["weighting"](losses), None

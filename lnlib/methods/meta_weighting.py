@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from lnlib.data.task import Visible
 from lnlib.errors import InvalidValue
 from lnlib.methods.base import (
+    TINY,
     Batch,
     Examples,
     Method,
@@ -28,10 +29,11 @@ from lnlib.methods.base import (
 )
 from lnlib.methods.hypergradient import Parameters, VirtualStep
 from lnlib.nets import Memory
+from lnlib.nets.weighting import Gaussians
 from lnlib.optimizers import Adam, Optimizer
 
 Normalization = Literal["sum", "paper", "mean"]
-METERS = ("meta_loss", "information", "meta_steps", "effective", "steps", "skipped")
+METERS = ("meta_loss", "information", "meta_steps")
 
 
 @dataclass(frozen=True)
@@ -79,9 +81,9 @@ class MetaWeighting(Method):
 
     def raw_weights(
         self, nets: Nets, logits: Tensor, labels: Tensor, noise: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        """Weights w̃ (B,) before normalisation, of logits (B, K) under one-hot labels (B, K), and the nats
-        (B,) that the representation may hold of the logits, where it is bounded.
+    ) -> tuple[Tensor, Gaussians | None]:
+        """Weights w̃ (B,) before normalisation, of logits (B, K) under one-hot labels (B, K), and the
+        distributions of the representation between them, where it is a bottleneck.
         """
         raise NotImplementedError
 
@@ -89,6 +91,11 @@ class MetaWeighting(Method):
     def penalty(self) -> float:
         """What a nat costs in the meta loss: λ of eq. (7)."""
         return 0.0
+
+    @property
+    def real_draws(self) -> tuple[str, ...]:
+        """The random numbers of the real step's weights; none unless a method says so."""
+        return ()
 
     # The framework.
 
@@ -111,7 +118,7 @@ class MetaWeighting(Method):
         """First the weighting network, then the classifier."""
         return (
             Phase(self.meta_loss, ("weighting",), self.meta_optimizer, every=self.interval),
-            Phase(self.loss, ("classifier",), skip_zero=True, meta=False),
+            Phase(self.loss, ("classifier",), skip_zero=True, meta=False, draws=self.real_draws),
         )
 
     def meta_loss(self, nets: Nets, batch: Batch) -> Tensor:
@@ -119,29 +126,32 @@ class MetaWeighting(Method):
         the weighting network is exact.
         """
         meta = meta_of(batch)
-        step = VirtualStep(nets["classifier"], Examples(batch.x, batch.y))
-        raw, nats = self.raw_weights(nets, step.logits, batch.one_hot, batch.noise.get("psi"))
+        batch.kept["logits"], _ = nets["classifier"](batch.x)
+        step = VirtualStep(nets["classifier"], Examples(batch.x, batch.y), batch.kept["logits"])
+        raw, gaussians = self.raw_weights(nets, step.logits, batch.one_hot, batch.noise.get("psi"))
         weights = normalized(raw, self.normalization)
         taken = step.taken(weights.detach(), batch.lr, self._drift(nets))
         measured = step.meta_gradient(meta, taken, batch.lr)
-        _count(nets, meta_loss=measured.loss, information=nats.detach().mean(), meta_steps=1)
         change = (measured.by_weight * weights).sum()
-        return measured.loss + change - change.detach() + self.penalty * nats.mean()
+        loss = measured.loss + change - change.detach()
+        _count(nets, meta_loss=measured.loss, meta_steps=1)
+        if gaussians is None:
+            return loss
+        nats = gaussians.nats.mean()
+        _count(nets, information=nats.detach())
+        return loss + self.penalty * nats
 
     def loss(self, nets: Nets, batch: Batch) -> Tensor:
         """Lines 12-14: Σ wᵢℓᵢ under the weights of the updated network."""
-        logits, _ = nets["classifier"](batch.x)
-        raw, _ = self.raw_weights(nets, logits.detach(), batch.one_hot, self.real_noise(batch))
-        weights = normalized(raw.detach(), self.normalization)
-        count_weights(nets, weights)
+        logits = batch.kept["logits"] if "logits" in batch.kept else nets["classifier"](batch.x)[0]
+        with torch.no_grad():
+            noise = batch.noise["psi"] if "psi" in self.real_draws else None
+            raw, _ = self.raw_weights(nets, logits.detach(), batch.one_hot, noise)
+            weights = normalized(raw, self.normalization)
         if "previous" in nets:
             for name, value in nets["classifier"].parameters.items():
                 nets["previous"].buffers[_flat(name)].copy_(value.detach())
         return (weights * cross_entropy(logits, batch.y)).sum()
-
-    def real_noise(self, batch: Batch) -> Tensor | None:
-        """The random numbers of the real step's weights; none unless a method says so."""
-        return None
 
     def _drift(self, nets: Nets) -> Parameters | None:
         if "previous" not in nets:
@@ -153,16 +163,13 @@ class MetaWeighting(Method):
         }
 
     def report(self, nets: Nets) -> dict[str, float]:
-        """Means over the epoch: the meta loss and the nats of the bottleneck after virtual steps, the
-        effective sample size 1/Σw² as a share of the batch; and how many steps were skipped.
-        """
-        sums = read_meter(nets)
-        return {
-            "meta_loss": sums["meta_loss"] / max(sums["meta_steps"], 1),
-            "information_nats": sums["information"] / max(sums["meta_steps"], 1),
-            "effective_sample_size": sums["effective"] / max(sums["steps"] - sums["skipped"], 1),
-            "skipped_steps": sums["skipped"],
-        }
+        """Means over the epoch's virtual steps: the meta loss after them, and the nats of the bottleneck."""
+        meter = nets["meter"].buffers
+        steps = max(float(meter["meta_steps"]), 1)
+        means = {name: float(meter[name]) / steps for name in ("meta_loss", "information")}
+        for value in meter.values():
+            value.zero_()
+        return {"meta_loss": means["meta_loss"], "information_nats": means["information"]}
 
     def sample_weights(self, nets: Nets, data: TrainingData) -> Float[Tensor, " train"]:
         """The network's weights of all training examples (N,), from eval-mode logits, with mean one."""
@@ -177,8 +184,7 @@ def normalized(raw: Float[Tensor, " batch"], how: Normalization) -> Float[Tensor
     """
     if how == "mean":
         return raw / len(raw)
-    total = raw.sum()
-    weights = raw / (total + (total == 0))
+    weights = raw / raw.sum().clamp(min=TINY)
     return weights / len(raw) if how == "paper" else weights
 
 
@@ -189,22 +195,6 @@ def require_meta(method: Method, task: Visible) -> None:
             f"{method.label} needs clean examples to learn from, got a task without a meta set; make it with "
             "meta_size=100 or --meta-size 100"
         )
-
-
-def count_weights(nets: Nets, weights: Tensor) -> None:
-    """Meter the effective sample size (Σw)²/Σw², as a share of the batch, and steps without any weight."""
-    total, squares = weights.sum(), weights.square().sum()
-    share = total.square() / (squares + (squares == 0)) / len(weights)
-    _count(nets, effective=share, steps=1, skipped=total == 0)
-
-
-def read_meter(nets: Nets) -> dict[str, float]:
-    """The meter's sums, which begin again at zero."""
-    meter = nets["meter"].buffers
-    sums = {name: float(value) for name, value in meter.items()}
-    for value in meter.values():
-        value.zero_()
-    return sums
 
 
 def _count(nets: Nets, **values: Tensor | int) -> None:

@@ -10,9 +10,9 @@ from typing import ClassVar, Literal
 from torch import Tensor, nn
 
 from lnlib.errors import InvalidValue
-from lnlib.methods.base import Batch, Draw, Nets, check_nonnegative
+from lnlib.methods.base import Draw, Nets, check_nonnegative
 from lnlib.methods.meta_weighting import MetaWeighting
-from lnlib.nets.weighting import WeightThroughBottleneck
+from lnlib.nets.weighting import Gaussians, WeightThroughBottleneck
 
 
 @dataclass(frozen=True)
@@ -59,13 +59,14 @@ class MetaInfoNet(MetaWeighting):
 
     def raw_weights(
         self, nets: Nets, logits: Tensor, labels: Tensor, noise: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, Gaussians]:
         """Weights (B,) of logits (B, K) under labels (B, K), through a sample of ψ or its mean without noise;
-        and the bottleneck's nats (B,).
+        and ψ's distributions.
         """
-        weights, nats = nets["weighting"](logits, labels, noise)
-        return weights, nats
+        weights, gaussians = nets["weighting"](logits, labels, noise)
+        return weights, gaussians
 
-    def real_noise(self, batch: Batch) -> Tensor | None:
+    @property
+    def real_draws(self) -> tuple[str, ...]:
         """The noise of ψ where the real step samples."""
-        return batch.noise["psi"] if self.real_step == "sample" else None
+        return ("psi",) if self.real_step == "sample" else ()

@@ -28,11 +28,7 @@ class Net:
     def __init__(self, module: nn.Module, skeleton: "Skeleton | None" = None) -> None:
         self.module = module
         self.skeleton = skeleton or Skeleton(module)
-
-    @property
-    def parameters(self) -> Tensors:
-        """The weights by name."""
-        return dict(self.module.named_parameters())
+        self.parameters: Tensors = dict(module.named_parameters())
 
     @property
     def buffers(self) -> Tensors:
@@ -46,33 +42,35 @@ class Net:
         """The network at other weights; its BatchNorm normalises by the batch and keeps no running
         statistics.
         """
-        return self.skeleton.evaluate(parameters, self.buffers, *inputs)
+        buffers = self.buffers if self.skeleton.buffers else {}
+        return self.skeleton.evaluate(parameters, buffers, *inputs)
 
-    def pulled_back(
+    def gradient(self, output: Tensor, weights: Tensor) -> Tensors:
+        """The gradient of Σ weights·output by the present weights; the output's graph stays."""
+        named = self.parameters
+        found = torch.autograd.grad(output, [*named.values()], weights, retain_graph=True)
+        return dict(zip(named, found, strict=True))
+
+    def value_and_gradient(
         self, function: Callable[[Tensors], Tensor], parameters: Tensors
-    ) -> tuple[Tensor, Callable[[Tensor], Tensors]]:
-        """The value of a function of the weights, and the map from a gradient by it to one by the weights, to
-        be used once.
-        """
+    ) -> tuple[Tensor, Tensors]:
+        """A scalar function of the weights at `parameters`, and its gradient there."""
         leaves = {name: value.detach().requires_grad_() for name, value in parameters.items()}
         with torch.enable_grad():
             value = function(leaves)
-
-        def pull_back(gradient: Tensor) -> Tensors:
-            return dict(zip(leaves, torch.autograd.grad(value, [*leaves.values()], gradient), strict=True))
-
-        return value.detach(), pull_back
+        found = torch.autograd.grad(value, [*leaves.values()])
+        return value.detach(), dict(zip(leaves, found, strict=True))
 
     @torch.no_grad()
-    def derivative(self, parameters: Tensors, along: Tensors, *inputs: Any) -> tuple[Tensor, ...]:
-        """The directional derivatives of what `at` gives, by forward mode; the direction is one tensor a
-        weight.
+    def derivative(self, along: Tensors, *inputs: Any) -> tuple[Tensor, ...]:
+        """The directional derivatives of what `at` gives at the present weights, by forward mode; the
+        direction is one tensor a weight.
         """
         _quiet_first_use()
         with forward_ad.dual_level(), self.skeleton.forward_mode():
             duals = {
                 name: make_dual(value, along[name])  # type: ignore[no-untyped-call]
-                for name, value in parameters.items()
+                for name, value in self.parameters.items()
             }
             outputs = self.at(duals, *inputs)
             return tuple(unpack_dual(output).tangent for output in outputs)  # type: ignore[no-untyped-call]
@@ -84,13 +82,8 @@ class StackedNet(Net):
     def __init__(
         self, module: nn.Module, parameters: Tensors, buffers: Tensors, skeleton: "Skeleton"
     ) -> None:
-        super().__init__(module, skeleton)
-        self._parameters, self._buffers = parameters, buffers
-
-    @property
-    def parameters(self) -> Tensors:
-        """The member's weights by name."""
-        return self._parameters
+        self.module, self.skeleton = module, skeleton
+        self.parameters, self._buffers = parameters, buffers
 
     @property
     def buffers(self) -> Tensors:
@@ -98,25 +91,50 @@ class StackedNet(Net):
         return self._buffers
 
     def __call__(self, *inputs: Any) -> Any:
-        tensors = {**self._parameters, **self._buffers}
+        tensors = {**self.parameters, **self._buffers}
         return functional_call(self.module, tensors, inputs, tie_weights=False)
 
-    def pulled_back(
+    def gradient(self, output: Tensor, weights: Tensor) -> Tensors:
+        """As for any network, inside `torch.vmap` only."""
+        named = self.parameters
+        return dict(zip(named, _StackGradient.apply(output, weights, *named.values()), strict=True))
+
+    def value_and_gradient(
         self, function: Callable[[Tensors], Tensor], parameters: Tensors
-    ) -> tuple[Tensor, Callable[[Tensor], Tensors]]:
+    ) -> tuple[Tensor, Tensors]:
         """As for any network, by what `torch.func.vmap` can follow."""
         with torch.no_grad():
             value, pull_back, *_ = vjp(function, dict(parameters))
-        return value, lambda gradient: pull_back(gradient, retain_graph=False)[0]
+            return value, pull_back(torch.ones_like(value), retain_graph=False)[0]
 
     @torch.no_grad()
-    def derivative(self, parameters: Tensors, along: Tensors, *inputs: Any) -> tuple[Tensor, ...]:
+    def derivative(self, along: Tensors, *inputs: Any) -> tuple[Tensor, ...]:
         """As for any network, by what `torch.func.vmap` can follow."""
         _quiet_first_use()
-        found: tuple[Tensor, ...] = jvp(lambda at: self.at(at, *inputs), (dict(parameters),), (dict(along),))[
-            1
-        ]
-        return found
+        at = dict(self.parameters)
+        found = jvp(lambda parameters: self.at(parameters, *inputs), (at,), (dict(along),))[1]
+        return tuple(found)
+
+
+class _StackGradient(torch.autograd.Function):
+    """Gradients by the stacked weights, whose graph lies outside of `torch.vmap`."""
+
+    @staticmethod
+    def forward(*inputs: Any) -> Any:
+        raise NotImplementedError("the gradient of a member is taken inside torch.vmap only")
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        """Nothing to keep: the gradients are constants."""
+
+    @staticmethod
+    def vmap(
+        info: Any, in_dims: tuple[int, ...], output: Tensor, weights: Tensor, *parameters: Tensor
+    ) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:
+        """Gradients with the dimension of the members where the weights have it."""
+        weights = weights.movedim(in_dims[1], in_dims[0])
+        found = torch.autograd.grad(output, parameters, weights, retain_graph=True)
+        return found, in_dims[2:]
 
 
 @cache
@@ -135,16 +153,29 @@ class Skeleton:
         self._norms = []
         for name, layer in [*self._structure.named_modules()]:
             if isinstance(layer, _BatchNorm):
-                parent, _, own = name.rpartition(".")
                 self._norms.append(BatchNormOfBatch(layer))
-                setattr(self._structure.get_submodule(parent), own, self._norms[-1])
-        self._buffers = {name for name, _ in self._structure.named_buffers()}
+                setattr(*self._place(name), self._norms[-1])
+        self.buffers = [name for name, _ in self._structure.named_buffers()]
+        weights = [name for name, _ in self._structure.named_parameters()]
+        places = {name: self._place(name) for name in weights + self.buffers}
+        for place in places.values():
+            delattr(*place)
+        # Plain attributes take any tensor, and faster than torch.func.functional_call puts it in.
+        self._attributes = {name: (vars(layer), attribute) for name, (layer, attribute) in places.items()}
+
+    def _place(self, name: str) -> tuple[nn.Module, str]:
+        owner, _, attribute = name.rpartition(".")
+        return self._structure.get_submodule(owner), attribute
 
     def evaluate(self, parameters: Tensors, buffers: Tensors, *inputs: Any) -> Any:
-        """The network's outputs at `parameters`, in training mode."""
-        kept = {name: buffer for name, buffer in buffers.items() if name in self._buffers}
-        # No network here shares weights between its layers, and to look for some takes time.
-        return functional_call(self._structure, {**parameters, **kept}, inputs, tie_weights=False)
+        """The network's outputs at `parameters`, in training mode; not by two threads at once."""
+        for name, (attributes, attribute) in self._attributes.items():
+            attributes[attribute] = parameters[name] if name in parameters else buffers[name]
+        try:
+            return self._structure(*inputs)
+        finally:
+            for attributes, attribute in self._attributes.values():
+                del attributes[attribute]
 
     @contextmanager
     def forward_mode(self) -> Iterator[None]:

@@ -110,7 +110,8 @@ class _SideBySide(torch.autograd.Function):
 class BatchNormOfBatch(nn.Module):
     """BatchNorm by the batch alone: it keeps no running statistics, and has the weights of another layer.
 
-    In `forward_mode` its directional derivative takes a third of the passes that PyTorch's own takes.
+    In `forward_mode` the directional derivative of images takes a third of the passes that PyTorch's own
+    takes.
     """
 
     forward_mode = False
@@ -121,7 +122,7 @@ class BatchNormOfBatch(nn.Module):
 
     def forward(self, x: Float[Tensor, "batch channels *pixels"]) -> Float[Tensor, "batch channels *pixels"]:
         """Features or channels normalised by the batch: (B, C, ...) to (B, C, ...)."""
-        if self.forward_mode:
+        if self.forward_mode and x.ndim > 2:
             normalised: Tensor = _ForwardModeNorm.apply(x, self.weight, self.bias, self.eps)[0]
             return normalised
         return F.batch_norm(x, None, None, self.weight, self.bias, True, 0.0, self.eps)

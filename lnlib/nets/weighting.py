@@ -4,6 +4,8 @@ MetaInfoNet, sections 3.2, 4.2 and 4.3, figures 3 and 4. The paper leaves the si
 100 is that of Meta-Weight-Net.
 """
 
+from typing import NamedTuple
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -16,6 +18,18 @@ LOG_VARIANCE = -2.0
 def _weight_of(inputs: int) -> nn.Sequential:
     """A weight in (0, 1) from a representation: one hidden layer, then a sigmoid."""
     return nn.Sequential(nn.Linear(inputs, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, 1), nn.Sigmoid())
+
+
+class Gaussians(NamedTuple):
+    """A normal distribution for each example, its dimensions independent."""
+
+    mean: Float[Tensor, "batch dimensions"]
+    log_variance: Float[Tensor, "batch dimensions"]
+
+    @property
+    def nats(self) -> Float[Tensor, " batch"]:
+        """What they tell of the example, at most: their divergence from the standard normal distribution."""
+        return kl_to_standard_normal(self.mean, self.log_variance)
 
 
 class WeightFromLoss(nn.Module):
@@ -71,16 +85,18 @@ class WeightThroughBottleneck(nn.Module):
         logits: Float[Tensor, "batch classes"],
         one_hot: Float[Tensor, "batch classes"],
         noise: Float[Tensor, "batch dimensions"] | None,
-    ) -> tuple[Float[Tensor, " batch"], Float[Tensor, " batch"]]:
-        """Weights in (0, 1), and KL[p(ψ|z) ‖ N(0, I)] in nats, of logits (B, K) under given labels (B, K).
+    ) -> tuple[Float[Tensor, " batch"], Gaussians]:
+        """Weights in (0, 1), and p(ψ|z), of logits (B, K) under given labels (B, K).
 
         ψ = μ + σ·noise with standard normal numbers (B, d), or its mean without.
         """
-        mean, log_variance = self.gaussian(logits).chunk(2, dim=1)
-        psi = mean if noise is None else mean + torch.exp(log_variance / 2) * noise
+        gaussians = Gaussians(*self.gaussian(logits).chunk(2, dim=1))
+        psi = gaussians.mean
+        if noise is not None:
+            psi = psi + torch.exp(gaussians.log_variance / 2) * noise
         joined = torch.cat([psi, logits], dim=1) if self.skip else psi
         weights: Tensor = self.weight(self.representation(joined) * self.embedding(one_hot))
-        return weights[:, 0], kl_to_standard_normal(mean, log_variance)
+        return weights[:, 0], gaussians
 
 
 def kl_to_standard_normal(

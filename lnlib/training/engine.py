@@ -212,6 +212,7 @@ class Engine(ABC):
         self.best_states: list[dict[str, dict[str, Tensor]] | None] = [None] * len(self.members)
         self.epoch = self.step = 0
         self._inside_epoch = False
+        self._skipped = self._zeros()
         task = members[0].task
         self.num_train, self.num_classes = len(task.train), task.num_classes
         self.images = self.resident.images(task.dataset, "train")
@@ -233,9 +234,15 @@ class Engine(ABC):
 
     @abstractmethod
     def _set_gradients(
-        self, phase: int, examples: Mapping[str, Tensor], noise: Mapping[str, Tensor]
+        self,
+        phase: int,
+        examples: Mapping[str, Tensor],
+        noise: Mapping[str, Tensor],
+        kept: dict[str, Tensor],
     ) -> Tensor:
-        """Put the gradients of a phase's loss where its optimiser finds them; the loss, one a member."""
+        """Put the gradients of a phase's loss where its optimiser finds them, and into `kept` what it keeps
+        for later phases; the loss, one a member.
+        """
 
     @abstractmethod
     def _logits(self, rows: Tensor, images: Images) -> Tensor:
@@ -304,10 +311,12 @@ class Engine(ABC):
         return records
 
     def _report(self, position: int) -> dict[str, float]:
-        method = self.members[position].method
-        if not _overrides(method, "report"):
-            return {}
-        return dict(method.report(self.member_nets(position)))
+        method, extra = self.members[position].method, dict[str, float]()
+        if _overrides(method, "report"):
+            extra |= method.report(self.member_nets(position))
+        if any(phase.skip_zero for phase in self.phases):
+            extra["skipped_steps"] = float(self._skipped.flatten()[position])
+        return extra
 
     def evaluation_parts(self, rows: Tensor) -> tuple[Tensor, ...]:
         """The rows (..., n) to evaluate, in parts that bound the memory of a forward pass."""
@@ -335,6 +344,7 @@ class Engine(ABC):
         batches = torch.split(order, self.settings.batch_size, dim=-1)
         if self.settings.drop_last and batches[-1].shape[-1] < self.settings.batch_size:
             batches = batches[:-1]
+        self._skipped = self._zeros()
         total, first_bad = self._zeros(), self._zeros() - 1
         images = in_batches(self.images, (self.train_rows.gather(-1, index) for index in batches))
         for done, (index, x) in enumerate(zip(batches, images, strict=True), start=1):
@@ -387,25 +397,30 @@ class Engine(ABC):
         member.
         """
         size = examples["index"].shape[-1]
-        noise = self._draw(self.members[0].method.draws(size, self.num_classes))
+        due = [phase for phase in self.phases if self.step % phase.every == 0]
+        draws = self.members[0].method.draws(size, self.num_classes)
+        noise = self._draw({name: draws[name] for name in draws if _any_uses(due, name)})
         largest = max(size, examples["meta_y"].shape[-1]) if "meta_y" in examples else size
         self._draw_dropout(largest)
-        total = self._zeros()
+        total, kept = self._zeros(), dict[str, Tensor]()
         for position, (phase, optimizer) in enumerate(zip(self.phases, self.optimizers, strict=True)):
-            if self.step % phase.every == 0:
+            if phase in due:
                 for group in optimizer.param_groups:
                     group["lr"] = (phase.optimizer or self.settings.optimizer).lr_at(self.epoch + 1)
                 with torch.autocast(self.device.type, torch.bfloat16, self.settings.precision == "bfloat16"):
-                    loss = self._set_gradients(position, examples, noise)
-                if phase.skip_zero and bool((loss == 0).any()):
+                    loss = self._set_gradients(position, examples, noise, kept)
+                if phase.skip_zero and not loss.all():
                     _step_except(loss == 0, optimizer)
+                    self._skipped += loss == 0
                 else:
                     optimizer.step()
                 total += loss
         self._each("after_step", lambda method, nets, task: method.after_step(nets, self.step))
         return total
 
-    def _batch(self, examples: Mapping[str, Tensor], noise: Mapping[str, Tensor]) -> Batch:
+    def _batch(
+        self, examples: Mapping[str, Tensor], noise: Mapping[str, Tensor], kept: dict[str, Tensor]
+    ) -> Batch:
         meta = Examples(examples["meta_x"], examples["meta_y"]) if "meta_x" in examples else None
         return Batch(
             x=examples["x"],
@@ -418,6 +433,7 @@ class Engine(ABC):
             num_classes=self.num_classes,
             meta=meta,
             noise=noise,
+            kept=kept,
         )
 
     def _each(self, hook: str, call: Callable[[Method, dict[str, Net], Task], None]) -> None:
@@ -586,6 +602,10 @@ def _overrides(method: Method, hook: str) -> bool:
     return getattr(type(method), hook) is not getattr(Method, hook)
 
 
+def _any_uses(phases: Iterable[Phase], draw: str) -> bool:
+    return any(phase.draws is None or draw in phase.draws for phase in phases)
+
+
 def _step_except(skipped: Tensor, optimizer: torch.optim.Optimizer) -> None:
     """One step of the members that are not `skipped` () or (M,); the others keep weights and momenta.
 
@@ -624,13 +644,21 @@ def _mean_loss(logits: Tensor, labels: Tensor) -> Tensor:
     return losses.double().mean(-1)
 
 
-def dropout_draws(module: nn.Module, batch_size: int) -> dict[str, Draw]:
-    """The uniform numbers that the dropout layers of a network need for one batch, by buffer name."""
+def dropout_widths(modules: Mapping[str, nn.Module]) -> dict[str, dict[str, int]]:
+    """By network and by name of a buffer: how many uniform numbers a dropout layer needs for an example."""
     return {
-        f"{name}.uniform": Draw("uniform", (batch_size, layer.features))
-        for name, layer in module.named_modules()
-        if isinstance(layer, Dropout) and layer.rate
+        network: {
+            f"{name}.uniform": layer.features
+            for name, layer in module.named_modules()
+            if isinstance(layer, Dropout) and layer.rate
+        }
+        for network, module in modules.items()
     }
+
+
+def dropout_draws(widths: Mapping[str, int], batch_size: int) -> dict[str, Draw]:
+    """What a network's dropout layers need for one batch."""
+    return {name: Draw("uniform", (batch_size, width)) for name, width in widths.items()}
 
 
 def check_batches(num_train: int, settings: Settings, networks: Iterable[nn.Module]) -> None:

@@ -20,6 +20,7 @@ from lnlib.training.engine import (
     build_networks,
     check_batches,
     dropout_draws,
+    dropout_widths,
 )
 from lnlib.training.history import Epoch, History
 from lnlib.training.images import Images, Resident
@@ -69,6 +70,7 @@ class Training(Engine):
             if settings.compile:
                 module.compile()
         self.nets = {name: Net(module) for name, module in self.networks.items()}
+        self._dropout = dropout_widths(self.networks)
         self._each("start", lambda method, nets, task: method.start(nets, self._data(task)))
         self.phases = self.method.phases
         self._build_optimizers({name: net.parameters for name, net in self.nets.items()}, stacked=False)
@@ -131,18 +133,23 @@ class Training(Engine):
         return tensor
 
     def _draw_dropout(self, rows: int) -> None:
-        for module in self.networks.values():
-            module.train()
-            for name, uniform in self._draw(dropout_draws(module, rows)).items():
+        for network, module in self.networks.items():
+            if not module.training:
+                module.train()
+            for name, uniform in self._draw(dropout_draws(self._dropout[network], rows)).items():
                 module.get_submodule(name.removesuffix(".uniform")).uniform = uniform
 
     def _set_gradients(
-        self, phase: int, examples: Mapping[str, Tensor], noise: Mapping[str, Tensor]
+        self,
+        phase: int,
+        examples: Mapping[str, Tensor],
+        noise: Mapping[str, Tensor],
+        kept: dict[str, Tensor],
     ) -> Tensor:
         self.optimizers[phase].zero_grad(set_to_none=True)
-        loss = self.phases[phase].loss(self.nets, self._batch(examples, noise))
+        loss = self.phases[phase].loss(self.nets, self._batch(examples, noise, kept))
         names = self.phases[phase].networks
-        trained = [value for name in names for value in self.networks[name].parameters()]
+        trained = [value for name in names for value in self.nets[name].parameters.values()]
         loss.backward(inputs=trained)  # type: ignore[no-untyped-call]
         return loss.detach()
 

@@ -24,6 +24,7 @@ from lnlib.training.engine import (
     build_networks,
     check_batches,
     dropout_draws,
+    dropout_widths,
 )
 from lnlib.training.fit import Training
 from lnlib.training.history import Epoch, History
@@ -191,6 +192,7 @@ class Stack(Engine):
             for layer in template.modules():
                 if isinstance(layer, BatchNorm1d):
                     layer.side_by_side = len(self.members) >= SIDE_BY_SIDE
+        self._dropout = dropout_widths(self.templates)
         self.skeletons = {name: Skeleton(module) for name, module in self.templates.items()}
         self.parameters: Stacked = {}
         self.buffers: Stacked = {}
@@ -228,11 +230,16 @@ class Stack(Engine):
 
     def _draw_dropout(self, rows: int) -> None:
         for name, template in self.templates.items():
-            template.train()
-            self.buffers[name].update(self._draw(dropout_draws(template, rows)))
+            if not template.training:
+                template.train()
+            self.buffers[name].update(self._draw(dropout_draws(self._dropout[name], rows)))
 
     def _set_gradients(
-        self, phase: int, examples: Mapping[str, Tensor], noise: Mapping[str, Tensor]
+        self,
+        phase: int,
+        examples: Mapping[str, Tensor],
+        noise: Mapping[str, Tensor],
+        kept: dict[str, Tensor],
     ) -> Tensor:
         names = self.phases[phase].networks
         trained = {name: self.parameters[name] for name in names}
@@ -241,9 +248,10 @@ class Stack(Engine):
         for tensor in tensors:
             tensor.grad = None
         losses: Tensor
-        losses, buffers = vmap(partial(self._member_loss, phase))(
-            trained, fixed, self.buffers, self.values, dict(examples), dict(noise)
+        losses, buffers, now_kept = vmap(partial(self._member_loss, phase))(
+            trained, fixed, self.buffers, self.values, dict(examples), dict(noise), kept
         )
+        kept.update(now_kept)
         # The members share nothing, so the gradient of their sum is each one's own.
         losses.sum().backward(inputs=tensors)  # type: ignore[no-untyped-call]
         self.buffers = {
@@ -260,15 +268,18 @@ class Stack(Engine):
         values: Mapping[str, Tensor],
         examples: Mapping[str, Tensor],
         noise: Mapping[str, Tensor],
-    ) -> tuple[Tensor, Stacked]:
-        """One member's loss and its buffers after the forward passes, as a pure function for `vmap`."""
+        kept: dict[str, Tensor],
+    ) -> tuple[Tensor, Stacked, dict[str, Tensor]]:
+        """One member's loss, its buffers after the forward passes and what is kept for later phases, as a
+        pure function for `vmap`.
+        """
         # Copies made in here may be updated in place (BatchNorm's running statistics, a method's memory).
         own = {
             name: {key: buffer.clone() for key, buffer in named.items()} for name, named in buffers.items()
         }
         nets = self._nets({**trained, **fixed}, own)
         method = self.method.with_values(values)
-        return method.phases[phase].loss(nets, self._batch(examples, noise)), own
+        return method.phases[phase].loss(nets, self._batch(examples, noise, kept)), own, kept
 
     def _nets(self, parameters: Stacked, buffers: Stacked) -> dict[str, Net]:
         return {

@@ -112,9 +112,9 @@ class WarmStart(NamedTuple):
 class Phase(NamedTuple):
     """A loss, the networks that its gradient trains, their optimiser (the run's own unless given) and how
     often: every so many steps. With `skip_zero` a batch whose loss is exactly zero (all of its weights are)
-    moves nothing, not even by momentum or weight decay, and is counted. Without `meta` the loss does not look at the meta
-    batch, and `draws` names the random numbers that it uses, unless it uses all: both are drawn for steps
-    that need them only.
+    moves nothing, not even by momentum or weight decay, and is counted. Without `meta` the loss does not
+    look at the meta batch, and `draws` names the random numbers that it uses, unless it uses all: both are
+    drawn for steps that need them only.
     """
 
     loss: Callable[[Nets, Batch], Tensor]

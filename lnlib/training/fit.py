@@ -146,10 +146,11 @@ class Training(Engine):
         noise: Mapping[str, Tensor],
         kept: dict[str, Tensor],
     ) -> Tensor:
-        self.optimizers[phase].zero_grad(set_to_none=True)
-        loss = self.phases[phase].loss(self.nets, self._batch(examples, noise, kept))
         names = self.phases[phase].networks
         trained = [value for name in names for value in self.nets[name].parameters.values()]
+        for parameter in trained:
+            parameter.grad = None
+        loss = self.phases[phase].loss(self.nets, self._batch(examples, noise, kept))
         loss.backward(inputs=trained)  # type: ignore[no-untyped-call]
         return loss.detach()
 

@@ -248,15 +248,12 @@ class Stack(Engine):
         for tensor in tensors:
             tensor.grad = None
         losses: Tensor
-        losses, buffers, now_kept = vmap(partial(self._member_loss, phase))(
+        losses, now_kept = vmap(partial(self._member_loss, phase))(
             trained, fixed, self.buffers, self.values, dict(examples), dict(noise), kept
         )
         kept.update(now_kept)
         # The members share nothing, so the gradient of their sum is each one's own.
         losses.sum().backward(inputs=tensors)  # type: ignore[no-untyped-call]
-        self.buffers = {
-            name: {key: buffer.detach() for key, buffer in named.items()} for name, named in buffers.items()
-        }
         return losses.detach()
 
     def _member_loss(
@@ -269,17 +266,11 @@ class Stack(Engine):
         examples: Mapping[str, Tensor],
         noise: Mapping[str, Tensor],
         kept: dict[str, Tensor],
-    ) -> tuple[Tensor, Stacked, dict[str, Tensor]]:
-        """One member's loss, its buffers after the forward passes and what is kept for later phases, as a
-        pure function for `vmap`.
-        """
-        # Copies made in here may be updated in place (BatchNorm's running statistics, a method's memory).
-        own = {
-            name: {key: buffer.clone() for key, buffer in named.items()} for name, named in buffers.items()
-        }
-        nets = self._nets({**trained, **fixed}, own)
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """One member's loss and what is kept for later phases, for `vmap`; buffers change in place."""
+        nets = self._nets({**trained, **fixed}, buffers)
         method = self.method.with_values(values)
-        return method.phases[phase].loss(nets, self._batch(examples, noise, kept)), own, kept
+        return method.phases[phase].loss(nets, self._batch(examples, noise, kept)), kept
 
     def _nets(self, parameters: Stacked, buffers: Stacked) -> dict[str, Net]:
         return {

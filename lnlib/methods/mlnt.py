@@ -147,8 +147,10 @@ class MLNT(Method):
 
             return grad_and_value(divergence)(weights)
 
-        # Not the gradient of a vmap: through BatchNorm its second-order terms would be wrong.
-        gradients, values = vmap(of_one_set)(labels)
+        # Not the gradient of a vmap: through BatchNorm its second-order terms would be wrong. Without
+        # autocast: torch.func does not follow BatchNorm of mixed types.
+        with torch.autocast(x.device.type, enabled=False):
+            gradients, values = vmap(of_one_set)(labels)
         return {name: value.mean(dim=0) for name, value in gradients.items()}, values.mean()
 
     def ramp(self, share: Tensor) -> Tensor:

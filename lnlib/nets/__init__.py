@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 
 from torch import nn
 
-from lnlib.nets.bound import Net, Skeleton, StackedNet
+from lnlib.nets.bound import MemberNet, Net, Skeleton, StackedNet
 from lnlib.nets.cnn import CNN
 from lnlib.nets.layers import BatchNorm1d, Dropout, Memory
 from lnlib.nets.mlp import MLP
@@ -20,6 +20,7 @@ __all__ = [
     "NETS",
     "BatchNorm1d",
     "Dropout",
+    "MemberNet",
     "Memory",
     "Net",
     "NetSpec",

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.autograd.forward_ad import make_dual, unpack_dual
-from torch.func import functional_call, jvp, vjp
+from torch.func import functional_call, jvp
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from lnlib.nets.layers import BatchNormOfBatch
@@ -48,7 +48,8 @@ class Net:
     def gradient(self, output: Tensor, weights: Tensor) -> Tensors:
         """The gradient of Σ weights·output by the present weights; the output's graph stays."""
         named = self.parameters
-        found = torch.autograd.grad(output, [*named.values()], weights, retain_graph=True)
+        with _exact(output):
+            found = torch.autograd.grad(output, [*named.values()], weights, retain_graph=True)
         return dict(zip(named, found, strict=True))
 
     def value_and_gradient(
@@ -58,7 +59,8 @@ class Net:
         leaves = {name: value.detach().requires_grad_() for name, value in parameters.items()}
         with torch.enable_grad():
             value = function(leaves)
-        found = torch.autograd.grad(value, [*leaves.values()])
+        with _exact(value):
+            found = torch.autograd.grad(value, [*leaves.values()])
         return value.detach(), dict(zip(leaves, found, strict=True))
 
     @torch.no_grad()
@@ -76,8 +78,10 @@ class Net:
             return tuple(unpack_dual(output).tangent for output in outputs)  # type: ignore[no-untyped-call]
 
 
-class StackedNet(Net):
-    """One member of a stack: the same network with its weights handed in by `torch.func.vmap`."""
+class MemberNet(Net):
+    """One member of a stack by itself: the same network with weights and buffers that are views of the
+    stack's.
+    """
 
     def __init__(
         self, module: nn.Module, parameters: Tensors, buffers: Tensors, skeleton: "Skeleton"
@@ -87,25 +91,30 @@ class StackedNet(Net):
 
     @property
     def buffers(self) -> Tensors:
-        """The member's buffers by name; in-place updates are carried back to the stack."""
+        """The member's buffers by name; in-place updates are the stack's."""
         return self._buffers
 
     def __call__(self, *inputs: Any) -> Any:
         tensors = {**self.parameters, **self._buffers}
         return functional_call(self.module, tensors, inputs, tie_weights=False)
 
+
+class StackedNet(MemberNet):
+    """Every member at once, inside `torch.vmap`. Autograd acts outside of it."""
+
     def gradient(self, output: Tensor, weights: Tensor) -> Tensors:
-        """As for any network, inside `torch.vmap` only."""
-        named = self.parameters
-        return dict(zip(named, _StackGradient.apply(output, weights, *named.values()), strict=True))
+        """As for any network."""
+        return dict(zip(self.parameters, _gradients(output, weights, self.parameters), strict=True))
 
     def value_and_gradient(
         self, function: Callable[[Tensors], Tensor], parameters: Tensors
     ) -> tuple[Tensor, Tensors]:
-        """As for any network, by what `torch.func.vmap` can follow."""
-        with torch.no_grad():
-            value, pull_back, *_ = vjp(function, dict(parameters))
-            return value, pull_back(torch.ones_like(value), retain_graph=False)[0]
+        """As for any network."""
+        leaves = dict(zip(parameters, _Leaves.apply(*parameters.values()), strict=True))
+        with torch.enable_grad():
+            value = function(leaves)
+        found = _gradients(value, torch.ones_like(value), leaves)
+        return value.detach(), dict(zip(leaves, found, strict=True))
 
     @torch.no_grad()
     def derivative(self, along: Tensors, *inputs: Any) -> tuple[Tensor, ...]:
@@ -116,25 +125,47 @@ class StackedNet(Net):
         return tuple(found)
 
 
-class _StackGradient(torch.autograd.Function):
-    """Gradients by the stacked weights, whose graph lies outside of `torch.vmap`."""
+def _gradients(output: Tensor, weights: Tensor, parameters: Tensors) -> tuple[Tensor, ...]:
+    found: tuple[Tensor, ...] = _Gradients.apply(output, weights, *parameters.values())
+    return found
+
+
+class _Outside(torch.autograd.Function):
+    """What is done with the whole stack's tensors, outside of `torch.vmap`."""
 
     @staticmethod
     def forward(*inputs: Any) -> Any:
-        raise NotImplementedError("the gradient of a member is taken inside torch.vmap only")
+        raise NotImplementedError("a stack's networks are used inside torch.vmap only")
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        """Nothing to keep: the gradients are constants."""
+        """Nothing to keep: the outputs are constants."""
+
+
+class _Leaves(_Outside):
+    """Copies of weights by which autograd can differentiate."""
 
     @staticmethod
-    def vmap(
-        info: Any, in_dims: tuple[int, ...], output: Tensor, weights: Tensor, *parameters: Tensor
-    ) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:
-        """Gradients with the dimension of the members where the weights have it."""
+    def vmap(info: Any, in_dims: tuple[int, ...], *parameters: Tensor) -> Any:
+        """The stacked weights, as new leaves of autograd's graph."""
+        return tuple(parameter.detach().requires_grad_() for parameter in parameters), in_dims
+
+
+class _Gradients(_Outside):
+    """The gradient of Σ weights·output by leaves; the output's graph stays."""
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[int, ...], output: Tensor, weights: Tensor, *leaves: Tensor) -> Any:
+        """Gradients with the dimension of the members where the leaves have it."""
         weights = weights.movedim(in_dims[1], in_dims[0])
-        found = torch.autograd.grad(output, parameters, weights, retain_graph=True)
+        with _exact(output):
+            found = torch.autograd.grad(output, leaves, weights, retain_graph=True)
         return found, in_dims[2:]
+
+
+def _exact(tensor: Tensor) -> torch.autocast:
+    """No autocast within: a backward pass has its types from the forward pass."""
+    return torch.autocast(tensor.device.type, enabled=False)
 
 
 @cache

@@ -149,10 +149,10 @@ class _ForwardModeNorm(torch.autograd.Function):
         x, weight, mean, scale = ctx.saved_tensors
         x_dot, weight_dot, bias_dot, _ = tangents
         others, count = [0, *range(2, x.ndim)], x.numel() // x.shape[1]
-        mean_dot = x_dot.sum(others) / count
-        covariance = (x * x_dot).sum(others) / count - mean * mean_dot
+        mean_dot = x_dot.sum(others, dtype=weight.dtype) / count
+        covariance = (x * x_dot).sum(others, dtype=weight.dtype) / count - mean * mean_dot
         a = weight * scale
         b = weight_dot * scale - a * scale.square() * covariance
         c = bias_dot - b * mean - a * mean_dot
         a, b, c = (column.view(1, -1, *[1] * (x.ndim - 2)) for column in (a, b, c))
-        return torch.addcmul(torch.addcmul(c, x, b), x_dot, a), None, None
+        return torch.addcmul(torch.addcmul(c, x, b), x_dot, a).to(x.dtype), None, None

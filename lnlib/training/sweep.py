@@ -14,7 +14,7 @@ from torch.func import stack_module_state, vmap
 
 from lnlib.device import default_device
 from lnlib.errors import InvalidValue
-from lnlib.nets import BatchNorm1d, Net, Skeleton, StackedNet
+from lnlib.nets import BatchNorm1d, MemberNet, Net, Skeleton, StackedNet
 from lnlib.training import checkpoint
 from lnlib.training.engine import (
     Engine,
@@ -215,7 +215,7 @@ class Stack(Engine):
 
     def member_nets(self, position: int) -> dict[str, Net]:
         """One member's networks, whose tensors are views of the stack's."""
-        return self._nets(_member(self.parameters, position), _member(self.buffers, position))
+        return self._nets(_member(self.parameters, position), _member(self.buffers, position), MemberNet)
 
     def member_state(self, position: int) -> dict[str, dict[str, Tensor]]:
         """A copy of one member's weights and buffers by network, as its modules alone would have them."""
@@ -272,9 +272,11 @@ class Stack(Engine):
         method = self.method.with_values(values)
         return method.phases[phase].loss(nets, self._batch(examples, noise, kept)), kept
 
-    def _nets(self, parameters: Stacked, buffers: Stacked) -> dict[str, Net]:
+    def _nets(
+        self, parameters: Stacked, buffers: Stacked, kind: type[MemberNet] = StackedNet
+    ) -> dict[str, Net]:
         return {
-            name: StackedNet(template, parameters[name], buffers[name], self.skeletons[name])
+            name: kind(template, parameters[name], buffers[name], self.skeletons[name])
             for name, template in self.templates.items()
         }
 

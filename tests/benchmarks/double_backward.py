@@ -43,8 +43,8 @@ class DoubleBackwardRun:
         return x, task.train.labels[first : first + 100]
 
     def weights(self, logits: Tensor, noise: Tensor | None) -> tuple[Tensor, Tensor]:
-        raw, nats = self.weighting(logits.detach(), one_hot(self.y, 10), noise)
-        return raw / raw.sum(), nats
+        raw, gaussians = self.weighting(logits.detach(), one_hot(self.y, 10), noise)
+        return raw / raw.sum(), gaussians.nats
 
     def iteration(self) -> None:
         """Virtual step, meta step, real step."""

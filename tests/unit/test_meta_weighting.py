@@ -154,6 +154,17 @@ def test_the_hypergradient_is_what_finite_differences_give():
     assert torch.allclose(found, expected, rtol=1e-5, atol=1e-9)
 
 
+@pytest.mark.parametrize("net", [MLP(12, 1), ResNet32()])
+def test_in_bfloat16_the_hypergradient_points_where_it_does_in_float32(net):
+    classifier, _, train, meta, _ = setting(net, (3, 16, 16), torch.float32, 12)
+    weights, found = torch.full((12,), 1 / 12), {}
+    for rounded in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=rounded):
+            step = VirtualStep(classifier, train)
+            found[rounded] = step.meta_gradient(meta, step.taken(weights, 0.01), 0.01).by_weight.float()
+    assert torch.cosine_similarity(found[False], found[True], dim=0) > 0.98
+
+
 def test_a_weight_rises_where_its_gradient_agrees_more_than_the_weighted_mean():
     """On a linear model, against the closed form of MetaInfoNet's eq. (3)."""
     torch.manual_seed(0)

@@ -6,10 +6,12 @@ import torch
 from torch import nn
 
 from lnlib.errors import InvalidValue
-from lnlib.methods import LIMIT, Batch, CrossEntropy
+from lnlib.methods import LIMIT, METHODS, Batch, CrossEntropy
 from lnlib.methods.base import cross_entropy, one_hot
 from lnlib.methods.limit import lambda_to_sigma
-from lnlib.nets import Memory, Net
+from lnlib.nets import MLP, Memory, Net
+from lnlib.optimizers import SGD
+from lnlib.training import Member, fit, sweep
 
 
 class Fixed(nn.Module):
@@ -114,3 +116,25 @@ def test_bad_hyper_parameters_name_value_and_remedy():
         LIMIT(beta=float("nan"))
     with pytest.raises(InvalidValue, match="q must be 'gaussian' or 'laplace', got 'cauchy'"):
         LIMIT(q="cauchy")
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_trains_in_bfloat16_about_as_in_float32(name, make_digits_task):
+    options = {"last_epochs": 1} if name == "fine-tuning" else {}
+    method, task = METHODS[name](**options), make_digits_task(0.2, train_size=300, meta_size=50)
+    settings = {"net": MLP(16, 1), "batch_size": 100, "optimizer": SGD(0.01), "epochs": 2}
+    best = {}
+    for source in method.warm_start.values():
+        first = fit(CrossEntropy(), task, **settings)
+        first.advance()
+        best[source.method] = first.member_state()
+    member = Member(method, task, 0, method.begun_from(best))
+    losses = {}
+    for precision in ("float32", "bfloat16"):
+        for mode in ("solo", "stacked"):
+            runs = sweep([member, member], mode=mode, precision=precision, **settings)
+            for _ in runs:
+                pass
+            losses[precision, mode] = runs.histories[0][-1].train_loss
+    exact = losses["float32", "solo"]
+    assert all(loss == pytest.approx(exact, rel=0.1) for loss in losses.values()), losses

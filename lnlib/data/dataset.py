@@ -19,8 +19,7 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """What LIMIT's experiments scale colour images with."""
 METAINFONET_MEAN = (125.3 / 255, 123.0 / 255, 113.9 / 255)
 METAINFONET_STD = (63.0 / 255, 62.1 / 255, 66.7 / 255)
-"""What Meta-Weight-Net's code scales CIFAR with, and with it MetaInfoNet: their preprocessing is
-`replace(dataset, mean=METAINFONET_MEAN, std=METAINFONET_STD)` and `FlipCrop(mode="reflect")`."""
+"""What Meta-Weight-Net's code scales CIFAR with, and with it MetaInfoNet."""
 OnPicture = Callable[[int, int], None]
 """Called with the number done and the number in all while something is read that takes time."""
 

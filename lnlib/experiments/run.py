@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -16,7 +16,18 @@ from torch import Tensor
 from lnlib import data, methods, nets, noise
 from lnlib.data.task import Task, given_task, make_task, split_rows
 from lnlib.errors import InvalidValue, unknown_name
-from lnlib.training import SGD, Adam, Augmentation, CropFlip, FlipCrop, Member, Settings, Training, fit
+from lnlib.training import (
+    SGD,
+    Adam,
+    Augmentation,
+    CenterCrop,
+    CropFlip,
+    FlipCrop,
+    Member,
+    Settings,
+    Training,
+    fit,
+)
 
 OPTIMIZERS = {"adam": Adam, "sgd": SGD}
 GIVEN = "given"
@@ -25,6 +36,7 @@ AUGMENTATIONS: dict[bool | str, Augmentation | None] = {
     True: FlipCrop(),
     "reflect": FlipCrop(mode="reflect"),
     "crop": CropFlip(),
+    "center": CenterCrop(),
     False: None,
 }
 Options = dict[str, Any]
@@ -48,7 +60,8 @@ class Run(BaseModel):
 
     `noise="given"` takes the labels of a data set that came noisy (Clothing1M, CIFAR-10N) as they are: `rate`
     says nothing then, and there is no imbalance. `augment` is True for LIMIT's flips and crops on CIFAR,
-    "reflect" for MetaInfoNet's, "crop" for those of Clothing1M.
+    "reflect" for MetaInfoNet's; of Clothing1M "crop" takes LIMIT's crops, "center" MetaInfoNet's. `scaling`
+    says by which mean and deviation images are normalised: the data set's own or those of "metainfonet".
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -74,7 +87,8 @@ class Run(BaseModel):
     patience: PositiveInt | None = None
     drop_last: bool = False
     meta_batch_size: PositiveInt = 100
-    augment: bool | Literal["reflect", "crop"] = False
+    augment: bool | Literal["reflect", "crop", "center"] = False
+    scaling: Literal["dataset", "metainfonet"] = "dataset"
     precision: Literal["float32", "bfloat16", "float64"] = "float32"
     seed: NonNegativeInt = 0
 
@@ -171,8 +185,12 @@ class Run(BaseModel):
         """The task: data, splits and given labels."""
         if self.noise == GIVEN:
             sizes = {"train_size": self.train_size, "validation": self.validation}
-            return given_task(load(self.dataset), self.seed, meta_size=self.meta_size, **sizes)  # type: ignore[arg-type]
-        return make_task(load(self.dataset), self.matrix(), self.seed, **self._splits())
+            return given_task(self._scaled(), self.seed, meta_size=self.meta_size, **sizes)  # type: ignore[arg-type]
+        return make_task(self._scaled(), self.matrix(), self.seed, **self._splits())
+
+    def _scaled(self) -> data.Dataset:
+        dataset = load(self.dataset)
+        return _as_metainfonet(dataset) if self.scaling == "metainfonet" else dataset
 
     def sizes(self) -> Sizes:
         """How many images the splits hold; loads the data."""
@@ -225,6 +243,11 @@ class Run(BaseModel):
 def load(name: str) -> data.Dataset:
     """The data set called `name`, kept while runs on it follow one another."""
     return data.load(name)
+
+
+@lru_cache(maxsize=2)
+def _as_metainfonet(dataset: data.Dataset) -> data.Dataset:
+    return replace(dataset, mean=data.METAINFONET_MEAN, std=data.METAINFONET_STD)
 
 
 def _built(kind: str, known: Mapping[str, type], name: str, options: Options) -> Any:

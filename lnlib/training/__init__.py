@@ -1,7 +1,7 @@
 """Training as a generator: `fit` for one run, `sweep` for many at once."""
 
 from lnlib.optimizers import SGD, Adam
-from lnlib.training.augment import Augmentation, CropFlip, FlipCrop
+from lnlib.training.augment import Augmentation, CenterCrop, CropFlip, FlipCrop
 from lnlib.training.engine import Member, Settings
 from lnlib.training.fit import Training, fit
 from lnlib.training.history import Epoch, History
@@ -11,6 +11,7 @@ __all__ = [
     "SGD",
     "Adam",
     "Augmentation",
+    "CenterCrop",
     "CropFlip",
     "Epoch",
     "FlipCrop",

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lnlib.errors import InvalidValue
-from lnlib.training import CropFlip, FlipCrop
+from lnlib.training import CenterCrop, CropFlip, FlipCrop
 
 
 def positions(height: int, width: int) -> torch.Tensor:
@@ -75,7 +75,17 @@ def test_evaluation_resizes_the_whole_image_without_a_draw():
     assert torch.equal(FlipCrop().evaluation(ramp), ramp)
 
 
+def test_the_middle_of_an_image_is_the_same_in_training_and_evaluation():
+    image = positions(8, 9)
+    middle = CenterCrop(4)(image.expand(3, 2, 8, 9), generator())
+    assert CenterCrop(4).shape((2, 8, 9)) == middle.shape[1:]
+    assert middle[1, 0, :, 0].tolist() == [2, 3, 4, 5] and middle[1, 1, 0].tolist() == [2, 3, 4, 5]
+    assert torch.equal(middle, CenterCrop(4).evaluation(image.expand(3, 2, 8, 9)))
+
+
 def test_bad_sizes_are_refused():
+    with pytest.raises(InvalidValue, match="crops of 9×9 need images at least as large, got 8×9"):
+        CenterCrop(9).shape((2, 8, 9))
     with pytest.raises(InvalidValue, match="size must be at least 1 pixel, got 0"):
         CropFlip(0)
     with pytest.raises(InvalidValue, match="need images at least as large, got 32×300; make size smaller"):

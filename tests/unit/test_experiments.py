@@ -1,7 +1,7 @@
 """Run specs and the figures made of them: readable errors, stable names."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from lnlib import bounds, methods, plots
+from lnlib.data import METAINFONET_MEAN
 from lnlib.errors import InvalidValue, LnlibError, UnknownName
 from lnlib.experiments import figures
 from lnlib.experiments.run import Run
@@ -79,6 +80,24 @@ def test_an_option_that_is_new_leaves_fingerprints_and_a_new_default_changes_the
     monkeypatch.setitem(METHODS, "limit", Milder)
     # What was stored under the old default is no longer found under its name: the store sets it aside.
     assert spelled.fingerprint != before == run.fingerprint
+
+
+def test_images_are_scaled_as_a_run_says(monkeypatch, digits):
+    coloured = replace(
+        digits,
+        train_images=digits.train_images.expand(-1, 3, -1, -1),
+        test_images=digits.test_images.expand(-1, 3, -1, -1),
+        mean=digits.mean * 3,
+        std=digits.std * 3,
+    )
+    monkeypatch.setattr("lnlib.experiments.run.load", lambda name: coloured)
+    theirs, own = Run(scaling="metainfonet"), Run()
+    assert theirs.task().dataset.mean == METAINFONET_MEAN and own.task().dataset.mean == coloured.mean
+    assert theirs.task().dataset is theirs.task().dataset  # the images lie on the device once
+    assert theirs.fingerprint != own.fingerprint
+    monkeypatch.undo()
+    with pytest.raises(InvalidValue, match="for each of 1 channels"):
+        theirs.task()
 
 
 def test_a_run_names_the_runs_that_it_begins_from():

@@ -54,6 +54,10 @@ def test_the_papers_schedules(number, cell, dataset, net, epochs, milestones, me
     assert (optimizer.lr, optimizer.weight_decay) == ((0.01, 1e-3) if clothing else (0.1, 5e-4))
     assert optimizer.momentum == 0.9 and run.batch_size == (32 if clothing else 100)
     assert run.meta_batch_size == 100 and run.patience is None
+    seen = (run.net_options, run.augment, run.scaling)
+    assert seen == (
+        ({"weights": "imagenet"}, "center", "dataset") if clothing else ({}, "reflect", "metainfonet")
+    )
     # Whatever the row, nothing but the method differs.
     standard = spec(number, "standard", cell, dataset)
     assert standard.model_copy(update={"method": run.method, "method_options": run.method_options}) == run

@@ -13,8 +13,6 @@ import pandas as pd
 import plotly.graph_objects as go
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.func import functional_call
 
 from lnlib import plots
 from lnlib.analysis.imbalance import ENDS, class_accuracy, class_means
@@ -136,13 +134,8 @@ def summary(runs: Mapping[str, ByClass]) -> pd.DataFrame:
 
 
 def _accuracy(runs: Sweep, place: int) -> Array:
-    task, state = runs.members[place].task, runs.member_state(place)["classifier"]
-    with torch.device("meta"):  # takes no random numbers, which a build elsewhere may be using
-        empty = NET.build(task.image_shape, task.num_classes).eval()
-    images = task.dataset.normalize(task.test.images).to(runs.device)
-    with torch.no_grad():
-        logits: Tensor = functional_call(empty, state, (images,))[0]
-    return class_accuracy(logits.cpu(), task.test.labels).numpy()
+    test = runs.members[place].task.test
+    return class_accuracy(runs.outputs(place, test, "classifier"), test.labels).numpy()
 
 
 def _weights(runs: Sweep, place: int) -> Array:

@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from lnlib.analysis.memorization import memorization_split
-from lnlib.data.task import Task
+from lnlib.data.task import Split, Task
 from lnlib.device import keep_freed_memory
-from lnlib.errors import InvalidValue, LnlibError, TrainingDiverged
+from lnlib.errors import InvalidValue, LnlibError, TrainingDiverged, unknown_name
 from lnlib.methods.base import Batch, Draw, Examples, Method, Phase, TrainingData
 from lnlib.nets import MLP, Dropout, Net, NetSpec
 from lnlib.optimizers import Adam, Optimizer
@@ -452,6 +452,22 @@ class Engine(ABC):
         member = self.members[position]
         weights = member.method.sample_weights(self.member_nets(position), self._data(member.task))
         return None if weights is None else weights.cpu()
+
+    @torch.no_grad()
+    def member_outputs(self, position: int, split: Split, network: str) -> Tensor:
+        """Eval-mode logits (n, K) of one member's network, on the CPU, for the images of one of its task's
+        splits; raises `UnknownName` for a network that the method does not train.
+        """
+        trained = {name for phase in self.phases for name in phase.networks}
+        member = self.members[position]
+        if network not in trained:
+            raise unknown_name(f"network of {member.method.label}", network, trained)
+        net = self.member_nets(position)[network]
+        net.module.eval()
+        images = self.resident.images(member.task.dataset, "test" if split is member.task.test else "train")
+        with torch.autocast(self.device.type, torch.bfloat16, self.settings.precision == "bfloat16"):
+            parts = [net(x)[0] for x in self.evaluation_batches(split.index.to(self.device), images)]
+        return torch.cat(parts).to(self.settings.dtype).cpu()
 
     def _data(self, task: Task) -> TrainingData:
         train_rows = task.train.index.to(self.device)

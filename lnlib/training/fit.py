@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from lnlib.data.task import Split, Task
 from lnlib.device import default_device
-from lnlib.errors import InvalidValue, unknown_name
+from lnlib.errors import InvalidValue
 from lnlib.methods.base import Method
 from lnlib.nets import Net
 from lnlib.training.engine import (
@@ -90,18 +90,12 @@ class Training(Engine):
         everything = torch.arange(len(images), device=self.device)
         return self._logits(everything, images.to(self.device, self.settings.dtype))[0].cpu()
 
-    @torch.no_grad()
     def outputs(self, split: Split, network: str = "predictor") -> Tensor:
         """Eval-mode logits (n, K) of one network, on the CPU, for the images of one of the task's splits.
 
         Raises `UnknownName` for a network that the method does not train.
         """
-        trained = {name for phase in self.phases for name in phase.networks}
-        if network not in trained:
-            raise unknown_name(f"network of {self.method.label}", network, trained)
-        net, task = self.nets[network], self.member.task
-        images = self.resident.images(task.dataset, "test" if split is task.test else "train")
-        return self._in_parts(lambda x: net(x)[0], split.index.to(self.device), images).cpu()
+        return self.member_outputs(0, split, network)
 
     def restore_best(self) -> None:
         """Put back the weights of the epoch with the best noisy-validation accuracy."""

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.func import stack_module_state, vmap
 
+from lnlib.data.task import Split
 from lnlib.device import default_device
 from lnlib.errors import InvalidValue
 from lnlib.nets import BatchNorm1d, MemberNet, Net, Skeleton, StackedNet
@@ -133,6 +134,13 @@ class Sweep:
         """The present weights of a member, by network."""
         engine, place = self._find(position)
         return engine.member_state(place)
+
+    def outputs(self, position: int, split: Split, network: str = "predictor") -> Tensor:
+        """Eval-mode logits (n, K) of a member's network, on the CPU, for the images of one of its task's
+        splits; raises `UnknownName` for a network that the method does not train.
+        """
+        engine, place = self._find(position)
+        return engine.member_outputs(place, split, network)
 
     def sample_weights(self, position: int) -> Tensor | None:
         """What each training example (N,) counts for a member at present, with mean one; None where all count

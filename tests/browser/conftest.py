@@ -211,6 +211,41 @@ class Notebook:
         text = output.inner_text()
         return text[text.index(marker) + len(marker) :]
 
+    @property
+    def status(self) -> str:
+        """What the first lab in view tells of its training."""
+        return self.page.locator(STATUS).first.inner_text()
+
+    def type_epochs(self, epochs: int) -> None:
+        """Type the number of epochs that the lab trains, and wait until it has heard."""
+        label = self.page.locator('label:text("epochs")')
+        field = self.page.locator(".widget-text", has=label).locator("input").first
+        field.fill(str(epochs))
+        field.press("Enter")
+        self.until(lambda: "not trained yet" in self.status)
+
+    def train(self, slider: str, epochs: int) -> None:
+        """Let the lab with that slider train so many epochs."""
+        assert self.reveal(self.slider(slider)), "the lab is not in the page"
+        self.type_epochs(epochs)
+        self.button("Train").click()
+        self.until(lambda: "move the sliders" in self.status, seconds=RUN_SECONDS)
+
+    def stop_training(self, slider: str) -> None:
+        """Let the lab with that slider train for long, see that the kernel still answers, and stop it."""
+        train, stop = self.button("Train"), self.button("Stop")
+        self.type_epochs(1000)
+        train.click()
+        self.until(lambda: "left" in self.status, seconds=60)
+        assert train.is_disabled() and stop.is_enabled()
+        assert self.run_code('print("ANSWER", 6 * 7)', "ANSWER").strip() == "42", "the kernel is busy"
+        self.reveal(self.slider(slider))
+        stop.click()
+        self.until(lambda: "stopped" in self.status)
+        self.until(lambda: train.is_enabled() and stop.is_disabled())
+        ended = self.run_code('print("ENDED", lab.wait(20.0), len(lab.results))', "ENDED")
+        assert ended.split() == ["True", "0"]
+
     def drawn(self) -> list[list[dict[str, Any]]]:
         """The traces of each panel of the labs in view, as plotly has drawn them."""
         return self.page.evaluate(DRAWN)

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.browser.conftest import STATUS, Notebook
-from tests.browser.test_limit import panel_with, type_epochs
+from tests.browser.conftest import Notebook
+from tests.browser.test_limit import panel_with
 
 pytestmark = pytest.mark.browser
 
@@ -41,14 +41,7 @@ def test_the_imbalance_factor_draws_the_runs_and_stop_stops(
 ) -> None:
     notebook = open_notebook("06_class_imbalance.ipynb")
     notebook.run_all(seconds=480)
-    page = notebook.page
-    assert notebook.reveal(notebook.slider("imbalance factor")), "the lab is not in the page"
-    status = page.locator(STATUS).first
-    type_epochs(notebook, EPOCHS)
-    notebook.until(lambda: "not trained yet" in status.inner_text())
-    train, stop = notebook.button("Train"), notebook.button("Stop")
-    train.click()
-    notebook.until(lambda: "move the sliders" in status.inner_text(), seconds=240)
+    notebook.train("imbalance factor", EPOCHS)
     numbers = json.loads(notebook.run_code(NUMBERS, "NUMBERS"))
     assert list(numbers) == ["1", "2", "5", "10", "20"]
     notebook.reveal(notebook.slider("imbalance factor"))
@@ -67,15 +60,4 @@ def test_the_imbalance_factor_draws_the_runs_and_stop_stops(
     empty = "Nothing to train: imbalance factor 200 leaves no training image of 9; use at most 106."
     notebook.until(lambda: empty in notebook.sentences())
 
-    type_epochs(notebook, 1000)
-    notebook.until(lambda: "not trained yet" in status.inner_text())
-    train.click()
-    notebook.until(lambda: "left" in status.inner_text(), seconds=60)
-    assert train.is_disabled() and stop.is_enabled()
-    assert notebook.run_code('print("ANSWER", 6 * 7)', "ANSWER").strip() == "42", "the kernel is busy"
-    notebook.reveal(notebook.slider("imbalance factor"))
-    stop.click()
-    notebook.until(lambda: "stopped" in status.inner_text())
-    notebook.until(lambda: train.is_enabled() and stop.is_disabled())
-    ended = notebook.run_code('print("ENDED", lab.wait(20.0), len(lab.results))', "ENDED")
-    assert ended.split() == ["True", "0"]
+    notebook.stop_training("imbalance factor")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lnlib.labs.limit import BETAS, RATES
-from tests.browser.conftest import STATUS, Notebook
+from tests.browser.conftest import Notebook
 
 pytestmark = pytest.mark.browser
 
@@ -56,27 +56,12 @@ def shows(notebook: Notebook, numbers: dict[str, dict[str, list[float]]], rate: 
     )
 
 
-def type_epochs(notebook: Notebook, epochs: int) -> None:
-    """Type the number of epochs that the lab trains."""
-    label = notebook.page.locator('label:text("epochs")')
-    field = notebook.page.locator(".widget-text", has=label).locator("input").first
-    field.fill(str(epochs))
-    field.press("Enter")
-
-
 def test_beta_and_the_noise_rate_draw_the_sweep_and_stop_stops(
     open_notebook: Callable[[str], Notebook],
 ) -> None:
     notebook = open_notebook("04_limit.ipynb")
     notebook.run_all(seconds=480)
-    page = notebook.page
-    assert notebook.reveal(notebook.slider("noise rate")), "the lab is not in the page"
-    status = page.locator(STATUS).first
-    type_epochs(notebook, EPOCHS)
-    notebook.until(lambda: "not trained yet" in status.inner_text())
-    train, stop = notebook.button("Train"), notebook.button("Stop")
-    train.click()
-    notebook.until(lambda: "move the sliders" in status.inner_text(), seconds=240)
+    notebook.train("noise rate", EPOCHS)
     numbers = json.loads(notebook.run_code(HISTORIES, "NUMBERS"))
     assert list(numbers) == [f"{rate:.2f} {beta:g}" for rate in RATES for beta in BETAS]
     notebook.reveal(notebook.slider("noise rate"))
@@ -93,15 +78,4 @@ def test_beta_and_the_noise_rate_draw_the_sweep_and_stop_stops(
     assert sentence.startswith("At noise rate 0.80 and β = 0, LIMIT (Laplace) ends with ")
     assert f"with {numbers['0.80 0']['corrupted_fit'][-1]:.0%} of the wrong labels fitted" in sentence
 
-    type_epochs(notebook, 1000)
-    notebook.until(lambda: "not trained yet" in status.inner_text())
-    train.click()
-    notebook.until(lambda: "left" in status.inner_text(), seconds=60)
-    assert train.is_disabled() and stop.is_enabled()
-    assert notebook.run_code('print("ANSWER", 6 * 7)', "ANSWER").strip() == "42", "the kernel is busy"
-    notebook.reveal(notebook.slider("noise rate"))
-    stop.click()
-    notebook.until(lambda: "stopped" in status.inner_text())
-    notebook.until(lambda: train.is_enabled() and stop.is_disabled())
-    ended = notebook.run_code('print("ENDED", lab.wait(20.0), len(lab.histories))', "ENDED")
-    assert ended.split() == ["True", "0"]
+    notebook.stop_training("noise rate")

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.browser.conftest import STATUS, Notebook
+from tests.browser.conftest import Notebook
 
 pytestmark = pytest.mark.browser
 
@@ -51,8 +51,7 @@ def test_the_noise_slider_draws_the_sweep_and_stop_stops(open_notebook: Callable
     notebook.run_all()
     page = notebook.page
     assert notebook.reveal(notebook.slider("noise rate")), "the lab is not in the page"
-    status = page.locator(STATUS).first
-    notebook.until(lambda: "trained" in status.inner_text())
+    notebook.until(lambda: "trained" in notebook.status)
     numbers = json.loads(notebook.run_code(HISTORIES, "NUMBERS"))
     assert list(numbers) == [f"{rate / 10:.2f}" for rate in range(10)]
     notebook.reveal(notebook.slider("noise rate"))
@@ -73,18 +72,4 @@ def test_the_noise_slider_draws_the_sweep_and_stop_stops(open_notebook: Callable
     notebook.until(lambda: page.get_by_text("0.65 is not trained yet: you see 0.60").count() == 1)
     notebook.until(lambda: shows(notebook, numbers["0.60"]))
 
-    epochs = page.locator(".widget-text", has=page.locator('label:text("epochs")')).locator("input").first
-    epochs.fill("1000")
-    epochs.press("Enter")
-    notebook.until(lambda: "not trained yet" in status.inner_text())
-    train, stop = notebook.button("Train"), notebook.button("Stop")
-    train.click()
-    notebook.until(lambda: "left" in status.inner_text(), seconds=60)
-    assert train.is_disabled() and stop.is_enabled()
-    assert notebook.run_code('print("ANSWER", 6 * 7)', "ANSWER").strip() == "42", "the kernel is busy"
-    notebook.reveal(notebook.slider("noise rate"))
-    stop.click()
-    notebook.until(lambda: "stopped" in status.inner_text())
-    notebook.until(lambda: train.is_enabled() and stop.is_disabled())
-    ended = notebook.run_code('print("ENDED", lab.wait(20.0), len(lab.histories))', "ENDED")
-    assert ended.split() == ["True", "0"]
+    notebook.stop_training("noise rate")

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.browser.conftest import STATUS, Notebook
+from tests.browser.conftest import Notebook
 
 pytestmark = pytest.mark.browser
 
@@ -38,25 +38,10 @@ def shows(notebook: Notebook, numbers: Numbers, rate: float, lam: float, epoch: 
     )
 
 
-def type_epochs(notebook: Notebook, epochs: int) -> None:
-    """Type the number of epochs that the lab trains."""
-    label = notebook.page.locator('label:text("epochs")')
-    field = notebook.page.locator(".widget-text", has=label).locator("input").first
-    field.fill(str(epochs))
-    field.press("Enter")
-
-
 def test_lambda_and_epoch_draw_the_weights_and_stop_stops(open_notebook: Callable[[str], Notebook]) -> None:
     notebook = open_notebook("05_metainfonet.ipynb")
     notebook.run_all(seconds=480)
-    page = notebook.page
-    assert notebook.reveal(notebook.slider("noise rate")), "the lab is not in the page"
-    status = page.locator(STATUS).first
-    type_epochs(notebook, EPOCHS)
-    notebook.until(lambda: "not trained yet" in status.inner_text())
-    train, stop = notebook.button("Train"), notebook.button("Stop")
-    train.click()
-    notebook.until(lambda: "move the sliders" in status.inner_text(), seconds=240)
+    notebook.train("noise rate", EPOCHS)
     numbers: Numbers = json.loads(notebook.run_code(NUMBERS, "COUNTED"))
     notebook.reveal(notebook.slider("noise rate"))
 
@@ -73,15 +58,4 @@ def test_lambda_and_epoch_draw_the_weights_and_stop_stops(open_notebook: Callabl
     assert sentence.startswith("After 1 epoch, MetaInfoNet ")
     assert "The wrong class is the mode here" in sentence
 
-    type_epochs(notebook, 1000)
-    notebook.until(lambda: "not trained yet" in status.inner_text())
-    train.click()
-    notebook.until(lambda: "left" in status.inner_text(), seconds=60)
-    assert train.is_disabled() and stop.is_enabled()
-    assert notebook.run_code('print("ANSWER", 6 * 7)', "ANSWER").strip() == "42", "the kernel is busy"
-    notebook.reveal(notebook.slider("noise rate"))
-    stop.click()
-    notebook.until(lambda: "stopped" in status.inner_text())
-    notebook.until(lambda: train.is_enabled() and stop.is_disabled())
-    ended = notebook.run_code('print("ENDED", lab.wait(20.0), len(lab.results))', "ENDED")
-    assert ended.split() == ["True", "0"]
+    notebook.stop_training("noise rate")

@@ -1,7 +1,6 @@
 """Long tails without a browser: accuracies and weights by class, what ImbalanceLab trains, draws and says."""
 
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,8 +11,8 @@ import torch
 from lnlib import noise, plots
 from lnlib.analysis.imbalance import class_accuracy, class_means, effective_number, weights_by_loss
 from lnlib.data import load, make_task
-from lnlib.errors import DataUnavailable, InvalidValue, UnknownName
-from lnlib.labs import imbalance, training
+from lnlib.errors import InvalidValue, UnknownName
+from lnlib.labs import imbalance
 from lnlib.labs.imbalance import (
     METHODS,
     NET,
@@ -272,48 +271,6 @@ def test_the_methods_of_the_menu_are_what_they_say() -> None:
         assert method(30).label == label
     assert METHODS["Fine-tuning"](30) != METHODS["Fine-tuning"](10)
     assert isinstance(METHODS["LogitNet"](30), LogitNet)
-
-
-@pytest.fixture
-def endless(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
-    """Training that goes on until it is stopped; the event says that it runs."""
-    running, over = threading.Event(), threading.Event()
-
-    def train(setup: Setup, keys: Any, report: Callable[[int, int], None]) -> dict[float, Compared]:
-        for step in range(1, 10**6):
-            report(step, 10**6)
-            running.set()
-            if over.wait(0.001):
-                break
-        raise AssertionError("nobody stopped this")
-
-    monkeypatch.setattr(imbalance, "train", train)
-    yield running
-    over.set()
-
-
-def test_stop_stops_and_leaves_the_lab_ready(endless: threading.Event) -> None:
-    lab = small_lab()
-    lab.train_button.click()
-    assert endless.wait(PATIENCE)
-    assert lab.train_button.disabled and not lab.stop_button.disabled
-    lab.stop_button.click()
-    assert lab.wait(PATIENCE)
-    assert lab.stop_button.disabled and not lab.train_button.disabled
-    assert "stopped" in lab.status.value
-    assert lab.results == {}
-
-
-def test_a_failure_shows_in_the_lab(monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(name: str) -> None:
-        raise DataUnavailable("there is no <mnist> here; run `lnlib data fetch mnist`")
-
-    monkeypatch.setattr(training, "load", missing)
-    lab = small_lab(dataset="mnist")
-    lab.train_button.click()
-    with pytest.raises(DataUnavailable):
-        lab.wait(PATIENCE)
-    assert "there is no &lt;mnist&gt; here" in lab.failure.value
 
 
 @pytest.mark.parametrize(

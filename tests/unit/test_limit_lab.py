@@ -1,7 +1,6 @@
 """LimitLab without a browser: what it trains, draws and says, and how it stops and fails."""
 
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,8 +8,8 @@ import pandas as pd
 import pytest
 
 from lnlib.analysis.information import information_bounds
-from lnlib.errors import DataUnavailable, InvalidValue, UnknownName
-from lnlib.labs import limit, training
+from lnlib.errors import InvalidValue, UnknownName
+from lnlib.labs import limit
 from lnlib.labs.limit import Frame, LimitLab, Setup, against_beta, describe_run
 from lnlib.methods import LIMIT
 from lnlib.training import Member, sweep
@@ -203,54 +202,6 @@ def test_the_star_is_the_choice_of_noisy_validation() -> None:
     )
     star = against_beta(records, BETAS, 0.0).data[3]
     assert (tuple(star.x), tuple(star.y)) == ((2,), (0.6,))
-
-
-@pytest.fixture
-def endless(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
-    """Training that goes on until it is stopped; the event says that it runs."""
-    running, over = threading.Event(), threading.Event()
-
-    def train(setup: Setup, keys: Any, report: Callable[[int, int], None]) -> dict[Any, Frame]:
-        for step in range(1, 10**6):
-            report(step, 10**6)
-            running.set()
-            if over.wait(0.001):
-                break
-        raise AssertionError("nobody stopped this")
-
-    monkeypatch.setattr(limit, "train", train)
-    yield running
-    over.set()
-
-
-def test_stop_stops_and_leaves_the_lab_ready(endless: threading.Event) -> None:
-    lab = small_lab()
-    lab.train_button.click()
-    assert endless.wait(PATIENCE)
-    assert lab.train_button.disabled and not lab.stop_button.disabled
-    assert "left" in lab.status.value
-    lab.beta.value = 0.0
-    assert tuple(lab.by_beta.data[-1].x) == (0, 0), "the lab answers while it trains"
-    lab.stop_button.click()
-    assert lab.wait(PATIENCE)
-    assert lab.stop_button.disabled and not lab.train_button.disabled
-    assert "stopped" in lab.status.value
-    assert lab.histories == {}
-
-
-def test_a_failure_shows_in_the_lab(monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(name: str) -> None:
-        raise DataUnavailable("there is no <mnist> here; run `lnlib data fetch mnist`")
-
-    monkeypatch.setattr(training, "load", missing)
-    lab = small_lab(dataset="mnist")
-    lab.train_button.click()
-    with pytest.raises(DataUnavailable):
-        lab.wait(PATIENCE)
-    assert "there is no &lt;mnist&gt; here" in lab.failure.value
-    assert not lab.train_button.disabled
-    lab.reset()
-    assert lab.failure.value == ""
 
 
 @pytest.mark.parametrize(

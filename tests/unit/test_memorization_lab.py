@@ -1,7 +1,7 @@
 """MemorizationLab without a browser: what it trains, draws and says, and how it stops and fails."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,7 +9,7 @@ import pytest
 
 from lnlib import noise
 from lnlib.data.task import make_task
-from lnlib.errors import DataUnavailable, UnknownName
+from lnlib.errors import UnknownName
 from lnlib.labs import memorization, training
 from lnlib.labs.memorization import RATES, RECIPES, Frame, MemorizationLab, Setup, describe_run
 from lnlib.methods import LIMIT, CrossEntropy
@@ -193,40 +193,6 @@ def test_more_epochs_lengthen_the_epoch_slider(digits: Any) -> None:
     assert (lab.epoch.max, lab.epoch.value) == (2, 2)
 
 
-@pytest.fixture
-def endless(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
-    """Training that goes on until it is stopped; the event says that it runs."""
-    running, over = threading.Event(), threading.Event()
-
-    def train(setup: Setup, rates: Any, report: Callable[[int, int], None]) -> dict[float, Frame]:
-        for step in range(1, 10**6):
-            report(step, 10**6)
-            running.set()
-            if over.wait(0.001):
-                break
-        raise AssertionError("nobody stopped this")
-
-    monkeypatch.setattr(memorization, "train", train)
-    yield running
-    over.set()
-
-
-def test_stop_stops_and_leaves_the_lab_ready(endless: threading.Event) -> None:
-    lab = small_lab()
-    lab.train_button.click()
-    assert endless.wait(PATIENCE)
-    assert lab.train_button.disabled and not lab.stop_button.disabled
-    assert "left" in lab.status.value
-    lab.rate.value = 0.2
-    assert tuple(lab.accuracy.data[5].y) == (0.8, 0.8), "the lab answers while it trains"
-    lab.stop_button.click()
-    assert lab.wait(PATIENCE)
-    assert lab.stop_button.disabled and not lab.train_button.disabled
-    assert "stopped" in lab.status.value
-    assert lab.progress.value == 0
-    assert lab.histories == {}
-
-
 def test_real_training_stops_too(digits: Any) -> None:
     lab = small_lab(epochs=1000)
     reached = threading.Event()
@@ -256,24 +222,6 @@ def test_results_go_to_the_settings_they_were_trained_with(
     assert lab.histories == {}
     lab.method.value = "Cross-entropy"
     assert list(lab.histories) == list(RATES)
-
-
-def test_a_failure_shows_in_the_lab(monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(name: str) -> None:
-        raise DataUnavailable("there is no <mnist> here; run `lnlib data fetch mnist`")
-
-    monkeypatch.setattr(training, "load", missing)
-    lab = small_lab(dataset="mnist")
-    lab.train()
-    with pytest.raises(DataUnavailable):
-        lab.wait(PATIENCE)
-    assert "there is no &lt;mnist&gt; here" in lab.failure.value
-    assert "DataUnavailable:" not in lab.failure.value.split("<details>")[0]
-    assert "<details>" in lab.failure.value and "Traceback" in lab.failure.value
-    assert "failed" in lab.status.value
-    assert not lab.train_button.disabled
-    lab.reset()
-    assert lab.failure.value == ""
 
 
 def test_an_unforeseen_failure_names_its_kind(monkeypatch: pytest.MonkeyPatch) -> None:

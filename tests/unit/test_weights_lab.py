@@ -1,9 +1,8 @@
 """Sample weights: their analysis, WeightsLab without a browser, the figures, and the convergence toy."""
 
 import json
-import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -218,33 +217,6 @@ def test_the_table_and_the_snapshot_hold_the_runs(calls: list[Setup], runs: dict
     counts = runs[0.6, "L2RW", 0.0].histograms[-1]["noisy"].to_numpy()
     np.testing.assert_allclose(np.square(figure.data[7].y), counts / counts.sum(), atol=1e-12)
     assert "flip-1 noise 0.60" in figure.layout.annotations[-1].text
-
-
-@pytest.fixture
-def endless(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
-    """Training that goes on until it is stopped; the event says that it runs."""
-    running, over = threading.Event(), threading.Event()
-
-    def train(setup: Setup, keys: Any, report: Callable[[int, int], None]) -> dict[Key, Weighed]:
-        for step in range(1, 10**6):
-            report(step, 10**6)
-            running.set()
-            if over.wait(0.001):
-                break
-        raise AssertionError("nobody stopped this")
-
-    monkeypatch.setattr(weights, "train", train)
-    yield running
-    over.set()
-
-
-def test_stop_stops(endless: threading.Event) -> None:
-    lab = small_lab()
-    lab.train_button.click()
-    assert endless.wait(PATIENCE)
-    lab.stop_button.click()
-    assert lab.wait(PATIENCE)
-    assert "stopped" in lab.status.value and not lab.results
 
 
 @pytest.mark.parametrize(

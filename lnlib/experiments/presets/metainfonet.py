@@ -6,6 +6,7 @@ schedule, the one that the paper gives for its own.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 from lnlib import noise
 from lnlib.experiments.presets.protocol import Budget, Cell, Grid, Options, Row, Table, grid
@@ -172,10 +173,23 @@ SAME_FOR_ALL = (
 )
 MADE = "The noise is made here where a data set has true labels only: flip-2 with as many wrong labels. "
 
-TABLE1 = Table(
-    name="metainfonet-table1",
-    title="MetaInfoNet, Table 1: long-tailed CIFAR",
-    source="metainfonet_table1.csv",
+
+def table(number: int, title: str, **fields: Any) -> Table:
+    """One of the paper's tables; `fields` are what it does not share with the others."""
+    return Table(
+        name=f"metainfonet-table{number}",
+        title=f"MetaInfoNet, Table {number}: {title}",
+        source=f"metainfonet_table{number}.csv",
+        seeds=SEEDS,
+        budgets=BUDGETS,
+        metrics=BOTH,
+        **fields,
+    )
+
+
+TABLE1 = table(
+    1,
+    "long-tailed CIFAR",
     dataset="CIFAR-10-LT",
     datasets={name: f"{printed}-LT" for name, printed in CIFAR_NAMES.items()},
     rows=(STANDARD, FOCAL, CLASS_BALANCED, FINE_TUNING, L2RW, *WEIGHTING),
@@ -185,64 +199,49 @@ TABLE1 = Table(
         for factor in (200.0, 100.0, 50.0, 20.0, 10.0, 5.0, 2.0, 1.0)
     ),
     names=("factor",),
-    seeds=SEEDS,
     epochs=120,
     milestones=STEPS,
     setups=LONG_TAILED,
-    budgets=BUDGETS,
-    metrics=BOTH,
     note=f"{SAME_FOR_ALL} The validation split is as uneven as the training images; test and meta sets are "
     "even.",
 )
-TABLE2 = Table(
-    name="metainfonet-table2",
-    title="MetaInfoNet, Table 2: CIFAR with flip-2 label noise",
-    source="metainfonet_table2.csv",
+TABLE2 = table(
+    2,
+    "CIFAR with flip-2 label noise",
     dataset="CIFAR-10",
     datasets=CIFAR_NAMES,
     rows=NOISE_ROWS,
     cells=tuple(Cell("flip", p, noise_options={"targets": 2}, printed="flip2") for p in (0.0, 0.2, 0.4)),
     names=("p",),
-    seeds=SEEDS,
     epochs=120,
     milestones=STEPS,
     setups=BALANCED,
-    budgets=BUDGETS,
-    metrics=BOTH,
     note=SAME_FOR_ALL,
 )
-TABLE3 = Table(
-    name="metainfonet-table3",
-    title="MetaInfoNet, Table 3: CIFAR-10 with label noise drawn from any class",
-    source="metainfonet_table3.csv",
+TABLE3 = table(
+    3,
+    "CIFAR-10 with label noise drawn from any class",
     dataset="CIFAR-10",
     datasets=CIFAR_NAMES,
     rows=NOISE_ROWS,
     cells=tuple(Cell("symmetric", p, printed="uniform_any") for p in (0.0, 0.4, 0.6)),
     names=("p",),
-    seeds=SEEDS,
     epochs=50,
     milestones=(3 / 5, 4 / 5),
     setups=WIDE,
-    budgets=BUDGETS,
-    metrics=BOTH,
     note=f"{SAME_FOR_ALL} A share p of the labels is drawn anew from all K classes: p (K − 1)/K are wrong.",
 )
-TABLE4 = Table(
-    name="metainfonet-table4",
-    title="MetaInfoNet, Table 4: best and last epochs on CIFAR with flip-1 label noise",
-    source="metainfonet_table4.csv",
+TABLE4 = table(
+    4,
+    "best and last epochs on CIFAR with flip-1 label noise",
     dataset="CIFAR-10",
     datasets=CIFAR_NAMES,
     rows=(STANDARD, L2RW, *WEIGHTING),
     cells=tuple(Cell("flip", p, noise_options={"targets": 1}, printed="flip1") for p in (0.2, 0.4)),
     names=("p",),
-    seeds=SEEDS,
     epochs=120,
     milestones=STEPS,
     setups=BALANCED,
-    budgets=BUDGETS,
-    metrics=BOTH,
     note=f"{SAME_FOR_ALL} The paper's table has no row Standard.",
 )
 
@@ -259,38 +258,30 @@ def real_cells(wrong: float) -> tuple[Cell, Cell]:
     return Cell(GIVEN, 0.0, printed="real", heading="labels as they came"), stand_in
 
 
-TABLE5 = Table(
-    name="metainfonet-table5",
-    title="MetaInfoNet, Table 5: Clothing1M",
-    source="metainfonet_table5.csv",
+TABLE5 = table(
+    5,
+    "Clothing1M",
     dataset="Clothing1M",
     datasets={"clothing1m": "Clothing1M"},
     rows=(STANDARD, BOOTSTRAP, S_MODEL, LCCN, MLNT, *WEIGHTING),
     cells=real_cells(0.38),
     names=("noise",),
-    seeds=SEEDS,
     epochs=10,
     milestones=(1 / 2,),
     setups=CLOTHING,
-    budgets=BUDGETS,
-    metrics=BOTH,
     note=f"{MADE}{SAME_FOR_ALL} On Clothing1M the ResNet-50 begins from ImageNet's weights, as the paper's.",
 )
-TABLE6 = Table(
-    name="metainfonet-table6",
-    title="MetaInfoNet, Table 6: best and last epochs on ANIMAL-10N",
-    source="metainfonet_table6.csv",
+TABLE6 = table(
+    6,
+    "best and last epochs on ANIMAL-10N",
     dataset="ANIMAL-10N",
     datasets={"animal-10n": "ANIMAL-10N"},
     rows=(STANDARD, FINE_TUNING, L2RW, *WEIGHTING),
     cells=real_cells(0.08),
     names=("noise",),
-    seeds=SEEDS,
     epochs=100,
     milestones=(1 / 2, 3 / 4),
     setups=ANIMALS,
-    budgets=BUDGETS,
-    metrics=BOTH,
     note=f"{MADE}{SAME_FOR_ALL} The paper's table has no row Standard.",
 )
 TABLES = (TABLE1, TABLE2, TABLE3, TABLE4, TABLE5, TABLE6)

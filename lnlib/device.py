@@ -6,6 +6,7 @@ import sys
 from functools import cache
 
 import torch
+from torch import Tensor
 
 from lnlib.errors import InvalidValue
 
@@ -80,3 +81,10 @@ def _available(device: torch.device) -> bool:
 def _present() -> list[str]:
     gpus = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
     return ["cpu", *gpus, *(["mps"] if torch.backends.mps.is_available() else [])]
+
+
+def full_precision(tensor: Tensor) -> torch.autocast:
+    """A context without autocast where the tensor lies: for passes that take their types from an earlier one,
+    and for what rounding would spoil.
+    """
+    return torch.autocast(tensor.device.type, enabled=False)

@@ -77,7 +77,11 @@ class Visible:
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """A data set under label noise, cut into disjoint splits; made by `make_task` or `given_task`."""
+    """A data set under label noise, cut into disjoint splits; made by `make_task` or `given_task`.
+
+    Raises `InvalidValue` for splits that share images, labels that are not one an image, and a meta set that
+    misses a class.
+    """
 
     dataset: Dataset
     train: Split
@@ -88,6 +92,31 @@ class Task:
     seed: int
     label_hash: str
     """Tells apart tasks whose splits or given labels differ: 16 hexadecimal digits of a SHA-256."""
+
+    def __post_init__(self) -> None:
+        splits = {"training": self.train, "validation": self.validation, "meta": self.meta}
+        taken = torch.zeros(len(self.dataset.train_images), dtype=torch.bool)
+        for name, split in splits.items():
+            if split is None:
+                continue
+            if len(split.labels) != len(split.index):
+                raise InvalidValue(
+                    f"the {name} split needs a label an image, got {len(split.labels)} labels for "
+                    f"{len(split.index)} images; take both from one split"
+                )
+            shared = int(taken[split.index].sum())
+            if shared:
+                raise InvalidValue(
+                    f"the {name} split must share no image with the others, got {shared} that it shares; "
+                    "make the task with make_task or given_task"
+                )
+            taken[split.index] = True
+        missing = set(range(self.num_classes)) - set(self.meta.labels.tolist() if self.meta else ())
+        if self.meta and missing:
+            raise InvalidValue(
+                f"the meta set needs every class, got none of class {min(missing)}; make it larger, or "
+                "evenly with make_task"
+            )
 
     @property
     def num_classes(self) -> int:

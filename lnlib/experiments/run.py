@@ -88,6 +88,7 @@ class Run(BaseModel):
     drop_last: bool = False
     meta_batch_size: PositiveInt = 100
     augment: bool | Literal["reflect", "crop", "center"] = False
+    augment_meta: bool = True
     scaling: Literal["dataset", "metainfonet"] = "dataset"
     precision: Literal["float32", "bfloat16", "float64"] = "float32"
     seed: NonNegativeInt = 0
@@ -220,6 +221,7 @@ class Run(BaseModel):
             drop_last=self.drop_last,
             meta_batch_size=self.meta_batch_size,
             augment=AUGMENTATIONS[self.augment],
+            augment_meta=self.augment_meta,
             precision=self.precision,
         )
         return _built("method", methods.METHODS, self.method, self.method_options), settings

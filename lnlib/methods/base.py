@@ -22,8 +22,6 @@ from lnlib.nets import Net
 from lnlib.optimizers import Optimizer
 
 Nets = Mapping[str, Net]
-TINY = torch.finfo(torch.float32).tiny
-"""What a sum of weights is divided by where it is zero."""
 AnyMethod = TypeVar("AnyMethod", bound="Method")
 NewNet = Callable[[str], nn.Module]
 
@@ -75,6 +73,7 @@ class Batch:
 class TrainingData:
     """What a method may use between batches: all training images (N, C, H, W), normalised and on the device,
     their given labels (N,), the clean meta set where there is one, and for how many epochs the run trains.
+    `outputs` takes `chunk` images at a time.
     """
 
     images: Callable[[Tensor], Tensor]
@@ -82,15 +81,17 @@ class TrainingData:
     labels: Tensor
     num_classes: int
     epochs: int
-    meta: Examples | None = None
+    meta: Callable[[], Examples] | None = None
+    """reads the meta set"""
+    chunk: int = 2048
 
-    def outputs(self, net: Net, chunk: int = 2048) -> tuple[Tensor, Tensor]:
+    def outputs(self, net: Net) -> tuple[Tensor, Tensor]:
         """Eval-mode logits (N, K) and features (N, F) of all training images, in order, without gradients."""
         training = net.module.training
         net.module.eval()
         rows = torch.arange(len(self.labels), device=self.labels.device)
         with torch.no_grad():
-            parts = [net(self.images(part)) for part in torch.split(rows, chunk)]
+            parts = [net(self.images(part)) for part in torch.split(rows, self.chunk)]
         net.module.train(training)
         logits, features = (torch.cat(column) for column in zip(*parts, strict=True))
         return logits, features
@@ -112,9 +113,9 @@ class WarmStart(NamedTuple):
 class Phase(NamedTuple):
     """A loss, the networks that its gradient trains, their optimiser (the run's own unless given) and how
     often: every so many steps. With `skip_zero` a batch whose loss is exactly zero (all of its weights are)
-    moves nothing, not even by momentum or weight decay, and is counted. Without `meta` the loss does not
-    look at the meta batch, and `draws` names the random numbers that it uses, unless it uses all: both are
-    drawn for steps that need them only.
+    moves nothing, not even by momentum or weight decay, and is counted. With `meta` the loss looks at the
+    meta batch, and `draws` names the random numbers that it uses, unless it uses all: both are drawn for
+    steps that need them only.
     """
 
     loss: Callable[[Nets, Batch], Tensor]
@@ -122,7 +123,7 @@ class Phase(NamedTuple):
     optimizer: Optimizer | None = None
     every: int = 1
     skip_zero: bool = False
-    meta: bool = True
+    meta: bool = False
     draws: tuple[str, ...] | None = None
 
 
@@ -229,11 +230,13 @@ def cross_entropy(
 
 def mean_one(raw: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
     """Weights (N,) divided by their mean; all zero where it is."""
-    return raw / raw.mean().clamp(min=TINY)
+    mean = raw.mean()
+    return raw / (mean + (mean == 0))
 
 
 def check_nonnegative(method: Method, **values: float) -> None:
-    """Raise `InvalidValue` for a hyper-parameter that is negative or not a number."""
+    """Raise `InvalidValue` for a hyper-parameter that is negative, infinite or not a number."""
     for name, value in values.items():
-        if not value >= 0:
-            raise InvalidValue(f"{method.name}: {name} must be at least 0, got {value}; try {name}=1.0")
+        if not 0 <= value < float("inf"):
+            expected = "finite" if value > 0 else "at least 0"
+            raise InvalidValue(f"{method.name}: {name} must be {expected}, got {value}; try {name}=1.0")

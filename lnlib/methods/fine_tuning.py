@@ -8,7 +8,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from lnlib.errors import InvalidValue
-from lnlib.methods.base import Batch, Method, Nets, TrainingData, cross_entropy
+from lnlib.methods.base import Batch, Method, Nets, Phase, TrainingData, cross_entropy
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,11 @@ class FineTuning(Method):
             raise InvalidValue(
                 f"last_epochs must be at least 1, got {self.last_epochs}; cross-entropy trains without them"
             )
+
+    @property
+    def phases(self) -> tuple[Phase, ...]:
+        """The classifier."""
+        return (Phase(self.loss, ("classifier",), meta=True),)
 
     def start(self, nets: Nets, data: TrainingData) -> None:
         """Check that there is a meta set, and an epoch before its turn."""

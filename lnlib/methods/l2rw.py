@@ -27,7 +27,8 @@ from lnlib.methods.hypergradient import VirtualStep
 from lnlib.methods.meta_weighting import meta_of, normalized, require_meta
 
 CHUNK = 256
-"""Training examples that are weighed together for `sample_weights`: BatchNorm sees them as one batch."""
+"""At most so many training examples are weighed together for `sample_weights`, in equal parts: BatchNorm sees
+one as one batch."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class L2RW(Method):
     @property
     def phases(self) -> tuple[Phase, ...]:
         """The classifier, under weights that are new for each batch."""
-        return (Phase(self.loss, ("classifier",), skip_zero=True),)
+        return (Phase(self.loss, ("classifier",), skip_zero=True, meta=True),)
 
     def loss(self, nets: Nets, batch: Batch) -> Tensor:
         """Σ wᵢℓᵢ."""
@@ -60,15 +61,18 @@ class L2RW(Method):
         return (weights * cross_entropy(logits, batch.y)).sum()
 
     def sample_weights(self, nets: Nets, data: TrainingData) -> Float[Tensor, " train"]:
-        """The weights that all training examples (N,) would have beside the whole meta set, with mean one."""
+        """The weights that all training examples (N,) would have beside the whole meta set, without dropout,
+        with mean one.
+        """
         if data.meta is None:
             raise InvalidValue("a meta set is needed, got none; make the task with meta_size=100")
-        classifier = nets["classifier"]
+        classifier, meta = nets["classifier"], data.meta()
         rows = torch.arange(len(data.labels), device=data.labels.device)
-        parts = [
-            agreement(VirtualStep(classifier, Examples(data.images(part), data.labels[part])), data.meta)
-            for part in torch.split(rows, CHUNK)
-        ]
+        with classifier.skeleton.without_dropout():
+            parts = [
+                agreement(VirtualStep(classifier, Examples(data.images(part), data.labels[part])), meta)
+                for part in torch.tensor_split(rows, -(-len(rows) // CHUNK))
+            ]
         return mean_one(torch.cat(parts))
 
 

@@ -28,7 +28,7 @@ class LogitNet(MetaWeighting):
 
     def new_weighting(self, num_classes: int) -> nn.Module:
         """K-100-1 behind the embedding."""
-        return WeightFromLogits(num_classes, self.linear)
+        return WeightFromLogits(num_classes, self.linear, self.hidden)
 
     def raw_weights(
         self, nets: Nets, logits: Tensor, labels: Tensor, noise: Tensor | None

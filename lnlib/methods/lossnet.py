@@ -23,7 +23,7 @@ class LossNet(MetaWeighting):
 
     def new_weighting(self, num_classes: int) -> nn.Module:
         """1-100-1."""
-        return WeightFromLoss()
+        return WeightFromLoss(self.hidden)
 
     def raw_weights(
         self, nets: Nets, logits: Tensor, labels: Tensor, noise: Tensor | None

@@ -125,7 +125,7 @@ class MentorNet(Method):
                 seen = invented(MENTOR_BATCH, data.num_classes, generator, dtype)
                 return seen, predefined(seen.differences, seen.percents, self.gamma)
         else:
-            rehearsed, kept = self.rehearse(nets["classifier"], data.meta, data, generator)
+            rehearsed, kept = self.rehearse(nets["classifier"], data.meta(), data, generator)
 
             def examples() -> tuple[Seen, Tensor]:
                 rows = torch.randint(len(kept), (MENTOR_BATCH,), generator=generator, device=generator.device)

@@ -6,16 +6,16 @@ weighed.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from lnlib.data.task import Visible
+from lnlib.device import full_precision
 from lnlib.errors import InvalidValue
 from lnlib.methods.base import (
-    TINY,
     Batch,
     Examples,
     Method,
@@ -29,11 +29,11 @@ from lnlib.methods.base import (
 )
 from lnlib.methods.hypergradient import Parameters, VirtualStep
 from lnlib.nets import Memory
-from lnlib.nets.weighting import Gaussians
+from lnlib.nets.weighting import HIDDEN, Gaussians
 from lnlib.optimizers import Adam, Optimizer
 
 Normalization = Literal["sum", "paper", "mean"]
-METERS = ("meta_loss", "information", "meta_steps")
+METERS = ("meta_loss", "information_nats", "meta_steps")
 
 
 @dataclass(frozen=True)
@@ -45,23 +45,29 @@ class MetaWeighting(Method):
     more, as lines 6 and 7 say, which makes the learning rate a hundred times smaller; "mean" takes the raw
     weights' mean with the losses, as one of Meta-Weight-Net's scripts does. The virtual step is a plain one
     at the run's learning rate; with `virtual_step="momentum"` a share `momentum` of the last real step comes
-    on top. The weighting network sees logits without gradients; its optimiser's type is open in the paper.
-    Virtual and meta passes normalise by the batch and keep no running statistics. A batch whose weights are
-    all zero is skipped and counted. Raises `InvalidValue` for an interval below 1, unknown options, and a
-    task without a meta set.
+    on top. The weighting network sees logits without gradients; its `hidden` units and its optimiser's type
+    are open in the paper. Virtual and meta passes normalise by the batch and keep no running statistics. A
+    batch whose weights are all zero is skipped and counted. Raises `InvalidValue` for an interval or fewer
+    than 1 hidden unit, unknown options, and a task without a meta set.
     """
+
+    bottleneck: ClassVar[bool] = False
+    """Whether the representation is one, so that there are nats to report."""
 
     interval: int = 1
     normalization: Normalization = "sum"
     virtual_step: Literal["plain", "momentum"] = "plain"
     momentum: float = 0.9
     meta_optimizer: Optimizer = Adam(1e-3, weight_decay=5e-4)
+    hidden: int = HIDDEN
 
     def __post_init__(self) -> None:
-        if self.interval < 1:
-            raise InvalidValue(
-                f"{self.name}: interval must be at least 1, got {self.interval}; 1 updates at every step"
-            )
+        for name, meaning in (("interval", "1 updates at every step"), ("hidden", "Meta-Weight-Net has 100")):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise InvalidValue(
+                    f"{self.name}: {name} must be a whole number from 1, got {value!r}; {meaning}"
+                )
         if self.normalization not in ("sum", "paper", "mean"):
             raise InvalidValue(
                 f"normalization must be 'sum', 'paper' or 'mean', got {self.normalization!r}; try 'sum'"
@@ -110,15 +116,20 @@ class MetaWeighting(Method):
         }
         if self.virtual_step == "momentum":
             own = {_flat(name): value.detach().clone() for name, value in classifier.named_parameters()}
-            networks["previous"] = Memory(**own)
+            networks["previous"] = Memory(**own, lr=torch.ones(()))
         return networks
+
+    def start(self, nets: Nets, data: TrainingData) -> None:
+        """The classifier's last weights are those that it begins from."""
+        if "previous" in nets:
+            self._remember(nets)
 
     @property
     def phases(self) -> tuple[Phase, ...]:
         """First the weighting network, then the classifier."""
         return (
-            Phase(self.meta_loss, ("weighting",), self.meta_optimizer, every=self.interval),
-            Phase(self.loss, ("classifier",), skip_zero=True, meta=False, draws=self.real_draws),
+            Phase(self.meta_loss, ("weighting",), self.meta_optimizer, every=self.interval, meta=True),
+            Phase(self.loss, ("classifier",), skip_zero=True, draws=self.real_draws),
         )
 
     def meta_loss(self, nets: Nets, batch: Batch) -> Tensor:
@@ -128,9 +139,8 @@ class MetaWeighting(Method):
         meta = meta_of(batch)
         batch.kept["logits"], _ = nets["classifier"](batch.x)
         step = VirtualStep(nets["classifier"], Examples(batch.x, batch.y), batch.kept["logits"])
-        raw, gaussians = self.raw_weights(nets, step.logits, batch.one_hot, batch.noise.get("psi"))
-        weights = normalized(raw, self.normalization)
-        taken = step.taken(weights.detach(), batch.lr, self._drift(nets))
+        weights, gaussians = self._weighed(nets, step.logits, batch, batch.noise.get("psi"))
+        taken = step.taken(weights.detach(), batch.lr, self._drift(nets, batch.lr))
         measured = step.meta_gradient(meta, taken, batch.lr)
         change = (measured.by_weight * weights).sum()
         loss = measured.loss + change - change.detach()
@@ -138,7 +148,7 @@ class MetaWeighting(Method):
         if gaussians is None:
             return loss
         nats = gaussians.nats.mean()
-        _count(nets, information=nats.detach())
+        _count(nets, information_nats=nats.detach())
         return loss + self.penalty * nats
 
     def loss(self, nets: Nets, batch: Batch) -> Tensor:
@@ -146,30 +156,44 @@ class MetaWeighting(Method):
         logits = batch.kept["logits"] if "logits" in batch.kept else nets["classifier"](batch.x)[0]
         with torch.no_grad():
             noise = batch.noise["psi"] if "psi" in self.real_draws else None
-            raw, _ = self.raw_weights(nets, logits.detach(), batch.one_hot, noise)
-            weights = normalized(raw, self.normalization)
+            weights, _ = self._weighed(nets, logits.detach(), batch, noise)
         if "previous" in nets:
-            for name, value in nets["classifier"].parameters.items():
-                nets["previous"].buffers[_flat(name)].copy_(value.detach())
+            self._remember(nets)
+            nets["previous"].buffers["lr"].fill_(batch.lr)
         return (weights * cross_entropy(logits, batch.y)).sum()
 
-    def _drift(self, nets: Nets) -> Parameters | None:
+    def _weighed(
+        self, nets: Nets, logits: Tensor, batch: Batch, noise: Tensor | None
+    ) -> tuple[Tensor, Gaussians | None]:
+        """Normalised weights (B,), not rounded to a type of fewer digits than the images have."""
+        with full_precision(logits):
+            raw, gaussians = self.raw_weights(nets, logits.to(batch.x.dtype), batch.one_hot, noise)
+            return normalized(raw, self.normalization), gaussians
+
+    def _remember(self, nets: Nets) -> None:
+        for name, value in nets["classifier"].parameters.items():
+            nets["previous"].buffers[_flat(name)].copy_(value.detach())
+
+    def _drift(self, nets: Nets, lr: float) -> Parameters | None:
+        """What momentum adds to a step: a share of the last one, at the present learning rate."""
         if "previous" not in nets:
             return None
         before = nets["previous"].buffers
+        share = self.momentum * lr / before["lr"]
         return {
-            name: self.momentum * (value.detach() - before[_flat(name)])
+            name: share * (value.detach() - before[_flat(name)])
             for name, value in nets["classifier"].parameters.items()
         }
 
     def report(self, nets: Nets) -> dict[str, float]:
-        """Means over the epoch's virtual steps: the meta loss after them, and the nats of the bottleneck."""
+        """Means over the epoch's virtual steps: the meta loss after them, and the nats of a bottleneck."""
         meter = nets["meter"].buffers
         steps = max(float(meter["meta_steps"]), 1)
-        means = {name: float(meter[name]) / steps for name in ("meta_loss", "information")}
+        shown = ("meta_loss", "information_nats") if self.bottleneck else ("meta_loss",)
+        means = {name: float(meter[name]) / steps for name in shown}
         for value in meter.values():
             value.zero_()
-        return {"meta_loss": means["meta_loss"], "information_nats": means["information"]}
+        return means
 
     def sample_weights(self, nets: Nets, data: TrainingData) -> Float[Tensor, " train"]:
         """The network's weights of all training examples (N,), from eval-mode logits, with mean one."""
@@ -184,7 +208,8 @@ def normalized(raw: Float[Tensor, " batch"], how: Normalization) -> Float[Tensor
     """
     if how == "mean":
         return raw / len(raw)
-    weights = raw / raw.sum().clamp(min=TINY)
+    total = raw.sum()
+    weights = raw / (total + (total == 0))
     return weights / len(raw) if how == "paper" else weights
 
 

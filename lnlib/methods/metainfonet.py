@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from lnlib.errors import InvalidValue
 from lnlib.methods.base import Draw, Nets, check_nonnegative
 from lnlib.methods.meta_weighting import MetaWeighting
-from lnlib.nets.weighting import Gaussians, WeightThroughBottleneck
+from lnlib.nets.weighting import LOG_VARIANCE, Gaussians, WeightThroughBottleneck
 
 
 @dataclass(frozen=True)
@@ -21,18 +21,21 @@ class MetaInfoNet(MetaWeighting):
     the meta loss pays λ for each nat of KL[p(ψ|z) ‖ N(0, I)], an upper bound of I(z; ψ). See `MetaWeighting`.
 
     What the paper leaves open: λ of its grid (0, .01, .03, .1, .3, 1), `dimensions` d of ψ (None is K),
-    whether the tables have the `skip` connection, the prior (standard normal here), and whether the real
-    step's weights come from a sample of ψ or from its mean (`real_step`). A larger λ leaves less of the
-    logits, whatever the text below eq. (5) says. Raises `InvalidValue` for negative λ and d below 1.
+    whether the tables have the `skip` connection, the prior (standard normal here), where log σ² begins
+    (`log_variance`), and whether the real step's weights come from a sample of ψ or from its mean
+    (`real_step`). A larger λ leaves less of the logits, whatever the text below eq. (5) says. Raises
+    `InvalidValue` for λ that is negative or not finite and d below 1.
     """
 
     name: ClassVar[str] = "metainfonet"
     label: ClassVar[str] = "MetaInfoNet"
+    bottleneck: ClassVar[bool] = True
 
     lam: float = 0.1
     skip: bool = True
     dimensions: int | None = None
     real_step: Literal["mean", "sample"] = "mean"
+    log_variance: float = LOG_VARIANCE
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -46,7 +49,8 @@ class MetaInfoNet(MetaWeighting):
 
     def new_weighting(self, num_classes: int) -> nn.Module:
         """The bottleneck, the embedding and K-100-1."""
-        return WeightThroughBottleneck(num_classes, self.dimensions or num_classes, self.skip)
+        dimensions = self.dimensions or num_classes
+        return WeightThroughBottleneck(num_classes, dimensions, self.skip, self.hidden, self.log_variance)
 
     def draws(self, batch_size: int, num_classes: int) -> dict[str, Draw]:
         """The noise of ψ."""

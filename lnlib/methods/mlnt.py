@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.func import grad, grad_and_value, vmap
 
 from lnlib.data.task import Visible
+from lnlib.device import full_precision
 from lnlib.errors import InvalidValue
 from lnlib.methods.base import (
     Batch,
@@ -149,7 +150,7 @@ class MLNT(Method):
 
         # Not the gradient of a vmap: through BatchNorm its second-order terms would be wrong. Without
         # autocast: torch.func does not follow BatchNorm of mixed types.
-        with torch.autocast(x.device.type, enabled=False):
+        with full_precision(x):
             gradients, values = vmap(of_one_set)(labels)
         return {name: value.mean(dim=0) for name, value in gradients.items()}, values.mean()
 

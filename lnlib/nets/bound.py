@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
+from threading import Lock
 from typing import Any
 
 import torch
@@ -14,9 +15,11 @@ from torch.autograd.forward_ad import make_dual, unpack_dual
 from torch.func import functional_call, jvp
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from lnlib.nets.layers import BatchNormOfBatch
+from lnlib.device import full_precision
+from lnlib.nets.layers import BatchNormOfBatch, Dropout
 
 Tensors = Mapping[str, Tensor]
+_FORWARD_MODE = Lock()
 
 
 class Net:
@@ -48,8 +51,10 @@ class Net:
     def gradient(self, output: Tensor, weights: Tensor) -> Tensors:
         """The gradient of Σ weights·output by the present weights; the output's graph stays."""
         named = self.parameters
-        with _exact(output):
-            found = torch.autograd.grad(output, [*named.values()], weights, retain_graph=True)
+        with full_precision(output):
+            found = torch.autograd.grad(
+                output, [*named.values()], weights, retain_graph=True, materialize_grads=True
+            )
         return dict(zip(named, found, strict=True))
 
     def value_and_gradient(
@@ -59,8 +64,8 @@ class Net:
         leaves = {name: value.detach().requires_grad_() for name, value in parameters.items()}
         with torch.enable_grad():
             value = function(leaves)
-        with _exact(value):
-            found = torch.autograd.grad(value, [*leaves.values()])
+        with full_precision(value):
+            found = torch.autograd.grad(value, [*leaves.values()], materialize_grads=True)
         return value.detach(), dict(zip(leaves, found, strict=True))
 
     @torch.no_grad()
@@ -68,8 +73,7 @@ class Net:
         """The directional derivatives of what `at` gives at the present weights, by forward mode; the
         direction is one tensor a weight.
         """
-        _quiet_first_use()
-        with forward_ad.dual_level(), self.skeleton.forward_mode():
+        with _forward_mode(), forward_ad.dual_level(), self.skeleton.forward_mode():
             duals = {
                 name: make_dual(value, along[name])  # type: ignore[no-untyped-call]
                 for name, value in self.parameters.items()
@@ -119,9 +123,9 @@ class StackedNet(MemberNet):
     @torch.no_grad()
     def derivative(self, along: Tensors, *inputs: Any) -> tuple[Tensor, ...]:
         """As for any network, by what `torch.func.vmap` can follow."""
-        _quiet_first_use()
         at = dict(self.parameters)
-        found = jvp(lambda parameters: self.at(parameters, *inputs), (at,), (dict(along),))[1]
+        with _forward_mode():
+            found = jvp(lambda parameters: self.at(parameters, *inputs), (at,), (dict(along),))[1]
         return tuple(found)
 
 
@@ -158,14 +162,17 @@ class _Gradients(_Outside):
     def vmap(info: Any, in_dims: tuple[int, ...], output: Tensor, weights: Tensor, *leaves: Tensor) -> Any:
         """Gradients with the dimension of the members where the leaves have it."""
         weights = weights.movedim(in_dims[1], in_dims[0])
-        with _exact(output):
-            found = torch.autograd.grad(output, leaves, weights, retain_graph=True)
+        with full_precision(output):
+            found = torch.autograd.grad(output, leaves, weights, retain_graph=True, materialize_grads=True)
         return found, in_dims[2:]
 
 
-def _exact(tensor: Tensor) -> torch.autocast:
-    """No autocast within: a backward pass has its types from the forward pass."""
-    return torch.autocast(tensor.device.type, enabled=False)
+@contextmanager
+def _forward_mode() -> Iterator[None]:
+    """One thread at a time: PyTorch has one level of forward differentiation for the whole process."""
+    with _FORWARD_MODE:
+        _quiet_first_use()
+        yield
 
 
 @cache
@@ -207,6 +214,18 @@ class Skeleton:
         finally:
             for attributes, attribute in self._attributes.values():
                 del attributes[attribute]
+
+    @contextmanager
+    def without_dropout(self) -> Iterator[None]:
+        """Within, `evaluate` drops nothing."""
+        layers = [layer for layer in self._structure.modules() if isinstance(layer, Dropout)]
+        for layer in layers:
+            layer.eval()
+        try:
+            yield
+        finally:
+            for layer in layers:
+                layer.train()
 
     @contextmanager
     def forward_mode(self) -> Iterator[None]:

@@ -11,13 +11,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 HIDDEN = 100
+"""Meta-Weight-Net's number of hidden units."""
 LOG_VARIANCE = -2.0
 """Where the bottleneck's log σ² begins: σ = .37, quiet enough to learn through."""
 
 
-def _weight_of(inputs: int) -> nn.Sequential:
+def _weight_of(inputs: int, hidden: int) -> nn.Sequential:
     """A weight in (0, 1) from a representation: one hidden layer, then a sigmoid."""
-    return nn.Sequential(nn.Linear(inputs, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, 1), nn.Sigmoid())
+    return nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, 1), nn.Sigmoid())
 
 
 class Gaussians(NamedTuple):
@@ -35,9 +36,9 @@ class Gaussians(NamedTuple):
 class WeightFromLoss(nn.Module):
     """LossNet: 1-100-1, from an example's cross-entropy (B,) to its weight (B,). 301 parameters."""
 
-    def __init__(self) -> None:
+    def __init__(self, hidden: int = HIDDEN) -> None:
         super().__init__()
-        self.weight = _weight_of(1)
+        self.weight = _weight_of(1, hidden)
 
     def forward(self, losses: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
         """Weights in (0, 1)."""
@@ -50,11 +51,11 @@ class WeightFromLogits(nn.Module):
     logits pass a Linear(K, K) first: MetaInfoNet without noise, penalty or second path, as a control.
     """
 
-    def __init__(self, num_classes: int, linear: bool = False) -> None:
+    def __init__(self, num_classes: int, linear: bool = False, hidden: int = HIDDEN) -> None:
         super().__init__()
         self.representation = nn.Linear(num_classes, num_classes) if linear else nn.Identity()
         self.embedding = nn.Linear(num_classes, num_classes, bias=False)
-        self.weight = _weight_of(num_classes)
+        self.weight = _weight_of(num_classes, hidden)
 
     def forward(
         self, logits: Float[Tensor, "batch classes"], one_hot: Float[Tensor, "batch classes"]
@@ -71,14 +72,21 @@ class WeightThroughBottleneck(nn.Module):
     The paper is silent on d; d = K is ours.
     """
 
-    def __init__(self, num_classes: int, dimensions: int, skip: bool = True) -> None:
+    def __init__(
+        self,
+        num_classes: int,
+        dimensions: int,
+        skip: bool = True,
+        hidden: int = HIDDEN,
+        log_variance: float = LOG_VARIANCE,
+    ) -> None:
         super().__init__()
         self.skip = skip
         self.gaussian = nn.Linear(num_classes, 2 * dimensions)
-        nn.init.constant_(self.gaussian.bias[dimensions:], LOG_VARIANCE)
+        nn.init.constant_(self.gaussian.bias[dimensions:], log_variance)
         self.representation = nn.Linear(dimensions + num_classes * skip, num_classes)
         self.embedding = nn.Linear(num_classes, num_classes, bias=False)
-        self.weight = _weight_of(num_classes)
+        self.weight = _weight_of(num_classes, hidden)
 
     def forward(
         self,

@@ -45,7 +45,9 @@ class Settings:
     """How a run trains, whatever its method and task. Batches of 64 suit digits; the papers' experiments use
     256 and 100.
 
-    `patience` stops a run that many epochs after its best noisy-validation accuracy. `precision="bfloat16"`
+    `patience` stops a run that many epochs after its best noisy-validation accuracy. Batches of the meta set
+    are augmented as those of training are, as in Meta-Weight-Net's code, unless `augment_meta` is False.
+    `precision="bfloat16"`
     is autocast over float32 weights. `compile` lets `torch.compile` write code for the networks of a run that
     trains alone: a minute at the first step, and a gain on a GPU. Raises `InvalidValue` for values that
     cannot train.
@@ -59,6 +61,7 @@ class Settings:
     patience: int | None = None
     drop_last: bool = False
     augment: Augmentation | None = None
+    augment_meta: bool = True
     meta_batch_size: int = 100
     precision: Precision = "float32"
     compile: bool = False
@@ -218,6 +221,7 @@ class Engine(ABC):
         self.images = self.resident.images(task.dataset, "train")
         self.train_rows = self._column(lambda task: task.train.index)
         self.given = self._column(lambda task: task.train.labels)
+        self.phases = members[0].method.phases
         meta = [member.task.meta for member in self.members if member.task.meta is not None]
         self.meta_rows = self._collect(split.index.to(device) for split in meta) if meta else None
         self.meta_labels = self._collect(split.labels.to(device) for split in meta) if meta else None
@@ -320,9 +324,13 @@ class Engine(ABC):
 
     def evaluation_parts(self, rows: Tensor) -> tuple[Tensor, ...]:
         """The rows (..., n) to evaluate, in parts that bound the memory of a forward pass."""
-        pixels = prod(self.members[0].task.image_shape) * len(self.members)
+        return torch.split(rows, self._at_once(len(self.members)), dim=-1)
+
+    def _at_once(self, members: int = 1) -> int:
+        """How many images an evaluation takes in one forward pass of so many members."""
+        pixels = prod(self.members[0].task.image_shape) * members
         least = FEWEST_STREAMED if isinstance(self.images, StreamedImages) else 1
-        return torch.split(rows, max(least, EVALUATION_PIXELS[self.device.type] // pixels), dim=-1)
+        return max(least, EVALUATION_PIXELS[self.device.type] // pixels)
 
     def evaluation_batches(self, rows: Tensor, images: Images) -> Iterator[Tensor]:
         """The images (..., n, C, H, W) of rows (..., n), in the same parts, as networks are to see them."""
@@ -471,19 +479,50 @@ class Engine(ABC):
 
     def _data(self, task: Task) -> TrainingData:
         train_rows = task.train.index.to(self.device)
-        meta = None
-        if task.meta is not None:
-            meta_x = self._settled(self.images[task.meta.index.to(self.device)])
-            meta = Examples(meta_x, task.meta.labels.to(self.device))
 
         def images(rows: Tensor) -> Tensor:
             return self._settled(self.images[train_rows[rows]])
 
-        labels = task.train.labels.to(self.device)
-        return TrainingData(images, labels, self.num_classes, self.settings.epochs, meta)
+        def meta(split: Split | None = task.meta) -> Examples:
+            assert split is not None, "asked for where there is one"
+            images = self._settled(self.images[split.index.to(self.device)])
+            return Examples(images, split.labels.to(self.device))
+
+        return TrainingData(
+            images,
+            task.train.labels.to(self.device),
+            self.num_classes,
+            self.settings.epochs,
+            meta if task.meta is not None else None,
+            chunk=self._at_once(),
+        )
 
     def _zeros(self) -> Tensor:
         return self._collect(torch.zeros((), device=self.device, dtype=torch.float64) for _ in self.members)
+
+    def _check_batches(self, networks: Iterable[nn.Module]) -> None:
+        """Raise `InvalidValue` where no batch is full, or where a batch would hold one example, which
+        BatchNorm cannot normalise.
+        """
+        size, num_train = self.settings.batch_size, self.num_train
+        if self.settings.drop_last and num_train < size:
+            raise InvalidValue(
+                f"batch_size must be at most the {num_train} training examples with drop_last, got {size}; "
+                "make it smaller"
+            )
+        if not any(isinstance(layer, _BatchNorm) for module in networks for layer in module.modules()):
+            return
+        if size == 1 or (num_train % size == 1 and not self.settings.drop_last):
+            raise InvalidValue(
+                f"the last batch must hold at least 2 examples under BatchNorm, got 1 ({num_train} examples "
+                f"in batches of {size}); choose another batch_size, drop_last or a net without BatchNorm"
+            )
+        size_of_meta = self.settings.meta_batch_size if self.meta_rows is None else self.meta_rows.shape[-1]
+        if any(phase.meta for phase in self.phases) and min(self.settings.meta_batch_size, size_of_meta) == 1:
+            raise InvalidValue(
+                "a meta batch must hold at least 2 examples under BatchNorm, got 1; choose a larger "
+                "meta_batch_size and meta set, or a net without BatchNorm"
+            )
 
     def _build_optimizers(self, parameters: Mapping[str, Mapping[str, Tensor]], stacked: bool) -> None:
         """One optimiser a phase, over the parameters of the networks that it trains."""
@@ -493,13 +532,13 @@ class Engine(ABC):
             spec = phase.optimizer or self.settings.optimizer
             self.optimizers.append(spec.build(*decay_groups(tensors, stacked)))
 
-    def _augmented(self, x: Tensor) -> Tensor:
+    def _augmented(self, x: Tensor, stream: str = "augmentation") -> Tensor:
         if self.settings.augment is None:
             return x
         parts = x.unbind() if x.ndim == 5 else [x]
         augment = self.settings.augment
         pairs = zip(parts, self.streams, strict=True)
-        return self._collect(augment(part, streams["augmentation"]) for part, streams in pairs)
+        return self._collect(augment(part, streams[stream]) for part, streams in pairs)
 
     def _meta_examples(self) -> dict[str, Tensor]:
         if self.meta_rows is None or self.meta_labels is None:
@@ -511,7 +550,8 @@ class Engine(ABC):
             torch.randperm(size, generator=streams["meta"], device=self.device)[:batch]
             for streams in self.streams
         )
-        meta_x = self._settled(self.images[self.meta_rows.gather(-1, chosen)])
+        meta_x = self.images[self.meta_rows.gather(-1, chosen)]
+        meta_x = self._augmented(meta_x, "meta") if self.settings.augment_meta else self._settled(meta_x)
         return {"meta_x": meta_x, "meta_y": self.meta_labels.gather(-1, chosen)}
 
     def _draw(self, draws: Mapping[str, Draw]) -> dict[str, Tensor]:
@@ -675,24 +715,6 @@ def dropout_widths(modules: Mapping[str, nn.Module]) -> dict[str, dict[str, int]
 def dropout_draws(widths: Mapping[str, int], batch_size: int) -> dict[str, Draw]:
     """What a network's dropout layers need for one batch."""
     return {name: Draw("uniform", (batch_size, width)) for name, width in widths.items()}
-
-
-def check_batches(num_train: int, settings: Settings, networks: Iterable[nn.Module]) -> None:
-    """Raise `InvalidValue` where no batch is full, or where a batch would hold one example, which BatchNorm
-    cannot normalise.
-    """
-    size = settings.batch_size
-    if settings.drop_last and num_train < size:
-        raise InvalidValue(
-            f"batch_size must be at most the {num_train} training examples with drop_last, got {size}; "
-            "make it smaller"
-        )
-    alone = size == 1 or (num_train % size == 1 and not settings.drop_last)
-    if alone and any(isinstance(layer, _BatchNorm) for module in networks for layer in module.modules()):
-        raise InvalidValue(
-            f"the last batch must hold at least 2 examples under BatchNorm, got 1 ({num_train} examples in "
-            f"batches of {size}); choose another batch_size, drop_last or a net without BatchNorm"
-        )
 
 
 def decay_groups(tensors: Iterable[Tensor], stacked: bool) -> tuple[list[Tensor], list[Tensor]]:

@@ -18,7 +18,6 @@ from lnlib.training.engine import (
     OnStep,
     Settings,
     build_networks,
-    check_batches,
     dropout_draws,
     dropout_widths,
 )
@@ -63,7 +62,7 @@ class Training(Engine):
         super().__init__([member], settings, device, resident, on_step)
         self.member, self.method = member, member.method
         self.networks = build_networks(member, settings, device)
-        check_batches(self.num_train, settings, self.networks.values())
+        self._check_batches(self.networks.values())
         for module in self.networks.values():
             if any(isinstance(layer, nn.Conv2d) for layer in module.modules()):
                 module.to(memory_format=torch.channels_last)
@@ -72,7 +71,6 @@ class Training(Engine):
         self.nets = {name: Net(module) for name, module in self.networks.items()}
         self._dropout = dropout_widths(self.networks)
         self._each("start", lambda method, nets, task: method.start(nets, self._data(task)))
-        self.phases = self.method.phases
         self._build_optimizers({name: net.parameters for name, net in self.nets.items()}, stacked=False)
 
     @property

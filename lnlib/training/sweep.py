@@ -23,7 +23,6 @@ from lnlib.training.engine import (
     OnStep,
     Settings,
     build_networks,
-    check_batches,
     dropout_draws,
     dropout_widths,
 )
@@ -193,7 +192,7 @@ class Stack(Engine):
     ) -> None:
         super().__init__(members, settings, device, resident, on_step)
         networks = [build_networks(member, settings, device) for member in self.members]
-        check_batches(self.num_train, settings, networks[0].values())
+        self._check_batches(networks[0].values())
         self.method = members[0].method
         self.templates = {name: copy.deepcopy(module).to("meta") for name, module in networks[0].items()}
         for template in self.templates.values():
@@ -214,7 +213,6 @@ class Stack(Engine):
             for key in tunable[0]
         }
         self._each("start", lambda method, nets, task: method.start(nets, self._data(task)))
-        self.phases = self.method.phases
         self._build_optimizers(self.parameters, stacked=True)
 
     def advance(self) -> list[Epoch]:

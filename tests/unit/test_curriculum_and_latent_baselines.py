@@ -277,7 +277,7 @@ def test_the_rehearsal_corrupts_the_share_that_it_says(make_digits_task):
     run = fit(method, task, net=MLP(32, 2), epochs=20)
     before = run.member_state()["classifier"]
     data = run._data(task)
-    seen, kept = method.rehearse(run.nets["classifier"], data.meta, data, torch.Generator().manual_seed(3))
+    seen, kept = method.rehearse(run.nets["classifier"], data.meta(), data, torch.Generator().manual_seed(3))
     assert seen.percents.unique().tolist() == list(range(0, 100, 5)) and len(kept) == 300 * 20
     assert kept[seen.percents <= 18].all()
     assert kept[seen.percents == 50].mean().item() == pytest.approx(0.7, abs=0.09)

@@ -60,7 +60,7 @@ class TwoPhases(CrossEntropy):
     @property
     def phases(self):
         second = Phase(
-            self.second_loss, ("second", "memory"), SGD(0.01, momentum=0.5, weight_decay=0.0), every=2
+            self.second_loss, ("second", "memory"), SGD(0.01, momentum=0.5, weight_decay=0.0), 2, meta=True
         )
         return (second, Phase(self.loss, ("classifier",)))
 

@@ -1,6 +1,6 @@
 """The task: disjoint stratified splits, noise by the matrix, and a truth that stays out of sight."""
 
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -243,3 +243,16 @@ def test_bad_matrices_and_seeds_are_refused(digits):
         make_task(digits, np.full((10, 10), np.nan))
     with pytest.raises(InvalidValue, match="seed"):
         make_task(digits, HALF, -1)
+
+
+def test_a_task_made_by_hand_is_checked(make_digits_task):
+    task = make_digits_task(0.2, meta_size=50)
+    leaked = replace(task.meta, index=task.train.index[:50])
+    with pytest.raises(InvalidValue, match="the meta split must share no image with the others, got 50"):
+        replace(task, meta=leaked)
+    keep = task.meta.labels != 3
+    poor = replace(task.meta, index=task.meta.index[keep], labels=task.meta.labels[keep])
+    with pytest.raises(InvalidValue, match="the meta set needs every class, got none of class 3"):
+        replace(task, meta=poor)
+    with pytest.raises(InvalidValue, match="a label an image, got 45 labels for 50 images"):
+        replace(task, meta=replace(task.meta, labels=task.meta.labels[:45]))

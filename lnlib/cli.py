@@ -31,6 +31,33 @@ if TYPE_CHECKING:
     from lnlib.training import Epoch, Training
 
 START = Path("notebooks/00_start_here.ipynb")
+METHODS = (
+    "cross-entropy",
+    "noisy-gradients",
+    "mae",
+    "forward-correction",
+    "backward-correction",
+    "dmi",
+    "soft-regularization",
+    "limit",
+    "focal",
+    "class-balanced",
+    "fine-tuning",
+    "bootstrap",
+    "s-model",
+    "self-paced",
+    "co-teaching",
+    "d2l",
+    "mentornet",
+    "mlnt",
+    "lccn",
+    "l2rw",
+    "lossnet",
+    "logitnet",
+    "metainfonet",
+)
+"""What `--help` names, which should not wait for PyTorch; a test compares it with the library."""
+NETS = ("mlp", "cnn", "resnet32", "resnet34", "resnet50", "wrn-28-10")
 FIRST_PORT = 8888
 SERVER_START_SECONDS = 60
 
@@ -324,17 +351,26 @@ def train(
         str, typer.Option(help="Kind of label noise: uniform, symmetric, pair, flip.")
     ] = "uniform",
     rate: Annotated[float, typer.Option(help="Noise rate, from 0 to below 1.")] = 0.5,
-    method: Annotated[str, typer.Option(help="cross-entropy or limit.")] = "cross-entropy",
+    noise_setting: Annotated[
+        list[str] | None,
+        typer.Option("--noise-set", metavar="NAME=VALUE", help="An option of the noise, as targets of flip."),
+    ] = None,
+    imbalance: Annotated[
+        float, typer.Option(help="How many times more images the largest class has than the smallest.")
+    ] = 1.0,
+    meta_size: Annotated[int, typer.Option(help="Clean images kept apart, for methods that need some.")] = 0,
+    method: Annotated[str, typer.Option(help=f"Method: {', '.join(METHODS)}.")] = "cross-entropy",
     setting: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="A hyper-parameter of the method; may be repeated."),
     ] = None,
-    net: Annotated[str, typer.Option(help="Network: mlp or cnn.")] = "mlp",
+    net: Annotated[str, typer.Option(help=f"Network: {', '.join(NETS)}.")] = "mlp",
     width: Annotated[int | None, typer.Option(help="MLP: units in a layer.")] = None,
     depth: Annotated[int | None, typer.Option(help="MLP: hidden layers.")] = None,
     dropout: Annotated[float | None, typer.Option(help="MLP: share of units dropped.")] = None,
-    lr: Annotated[float | None, typer.Option(help="Learning rate of Adam.")] = None,
-    weight_decay: Annotated[float | None, typer.Option(help="Weight decay of Adam.")] = None,
+    optimizer: Annotated[str, typer.Option(help="adam, or sgd with momentum.")] = "adam",
+    lr: Annotated[float | None, typer.Option(help="Learning rate of the optimiser.")] = None,
+    weight_decay: Annotated[float | None, typer.Option(help="Weight decay of the optimiser.")] = None,
     epochs: Annotated[int, typer.Option(help="Passes over the training set.")] = 60,
     batch_size: Annotated[int, typer.Option(help="Examples in a batch.")] = 64,
     train_size: Annotated[int | None, typer.Option(help="Training examples; all unless given.")] = None,
@@ -355,10 +391,14 @@ def train(
             "dataset": dataset,
             "noise": noise,
             "rate": rate,
+            "noise_options": _numbers(_settings(noise_setting or [], "--noise-set", "targets=1")),
+            "imbalance": imbalance,
+            "meta_size": meta_size,
             "method": method,
             "method_options": _settings(setting or []),
             "net": net,
             "net_options": _given(width=width, depth=depth, dropout=dropout),
+            "optimizer": optimizer,
             "optimizer_options": _given(lr=lr, weight_decay=weight_decay),
             "epochs": epochs,
             "batch_size": batch_size,
@@ -406,11 +446,22 @@ def train(
         _print_table(f"{run.label} · {device}", rows)
 
 
-def _settings(pairs: Sequence[str]) -> dict[str, str]:
+def _settings(pairs: Sequence[str], option: str = "--set", example: str = "beta=10") -> dict[str, str]:
     for pair in pairs:
         if "=" not in pair:
-            raise InvalidValue(f"--set takes NAME=VALUE, got {pair!r}; try --set beta=10")
+            raise InvalidValue(f"{option} takes NAME=VALUE, got {pair!r}; try {option} {example}")
     return dict(pair.split("=", 1) for pair in pairs)
+
+
+def _numbers(texts: Mapping[str, str]) -> dict[str, int | float | str]:
+    """Values read as numbers where they are."""
+    found: dict[str, int | float | str] = {}
+    for name, text in texts.items():
+        for kind in (int, float, str):
+            with contextlib.suppress(ValueError):
+                found[name] = kind(text)
+                break
+    return found
 
 
 def _given(**options: object) -> dict[str, object]:

@@ -47,9 +47,10 @@ def gradient_norms(
         Examples(task.dataset.train_images[split.index].double() / 255, split.labels)
         for split in (task.train, task.meta)
     )
-    torch.manual_seed(seed)
-    classifier = Net(LinearClassifier(train.x[0].numel(), task.num_classes).double())
-    nets = {"classifier": classifier, "weighting": Net(method.new_weighting(task.num_classes).double())}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        classifier = Net(LinearClassifier(train.x[0].numel(), task.num_classes).double())
+        nets = {"classifier": classifier, "weighting": Net(method.new_weighting(task.num_classes).double())}
     labels = one_hot(train.y, task.num_classes).double()
     theta, phi = (list(nets[name].module.parameters()) for name in ("classifier", "weighting"))
     rows = []

@@ -1,6 +1,6 @@
 """What happens to each class of a long tail: its accuracy, and the weight that its examples get.
 
-MetaInfoNet, section 5.3 and table 1.
+MetaInfoNet, section 5.2 and table 1.
 """
 
 from collections.abc import Mapping
@@ -31,10 +31,10 @@ def class_accuracy(
 
 
 def effective_number(counts: Float[Tensor, " classes"], beta: float) -> Float[Tensor, " classes"]:
-    """(1 − β^n)/(1 − β) for classes of n examples: how many of them are new if each has the chance β to be
-    one that is there already; n itself for β = 1.
+    """(1 − β^n)/(1 − β) for classes of n examples: how many different ones to expect if each is drawn from N
+    and β = (N − 1)/N, since the j-th is new with the chance β^(j−1); n itself for β = 1.
 
-    Source: Cui et al. (2019), eq. (1) and (2), where β = (N − 1)/N.
+    Source: Cui et al. (2019), eq. (1) and (2).
     """
     return counts if beta == 1 else (1 - beta**counts) / (1 - beta)
 

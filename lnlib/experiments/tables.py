@@ -94,6 +94,10 @@ class Request:
             train_size,
         )
         request.grid(request.rows[0], request.cells[0])  # its runs check seeds, epochs and sizes
+        if request.length < 2 and any(row.method == "fine-tuning" for row in request.rows):
+            raise InvalidValue(
+                f"fine-tuning needs an epoch of each kind, got {request.length}; try --epochs 2 or --rows"
+            )
         obstacles = [(cell, why) for cell in request.cells if (why := request.obstacle(cell))]
         impossible = [cell for cell, _ in obstacles]
         for part in [[text] for text in cells] if cells else [wanted]:
@@ -142,9 +146,14 @@ class Request:
                 "or --train-size leaves"
             )
         try:
-            run.sizes()
+            num_train = run.sizes().train
         except InvalidValue as error:
             return str(error)
+        if num_train % run.batch_size == 1 and not run.drop_last:
+            return (
+                f"its {num_train} images leave one alone after batches of {run.batch_size}, which BatchNorm "
+                f"cannot normalise; try --train-size {num_train - 1}"
+            )
         return ""
 
     def grid(self, row: Row, cell: Cell) -> Grid:

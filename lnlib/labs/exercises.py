@@ -320,7 +320,7 @@ def nearly_two_percent() -> float:
 
 @exercise(
     "Table 1 at imbalance 1 and Table 2 at 0% noise are the same experiment on CIFAR-100. By how many points "
-    "do LossNet, LogitNet and MetaInfoNet differ between the two, on average?",
+    "do LossNet, LogitNet and MetaInfoNet differ between the two, on average and in absolute value?",
     tolerance=0.04,
     unit="points",
 )
@@ -346,8 +346,8 @@ def images_of_class_five() -> float:
 
 
 @exercise(
-    "Class-balanced weights with β = 0.999. A class has 50 images, another 5000. How many times the weight "
-    "of an image of the large class has one of the small class?",
+    "Class-balanced weights with β = 0.999. A class has 50 images, another 5000. How many times as much "
+    "does an image of the small class weigh as one of the large class?",
     tolerance=0.2,
     unit="times",
 )

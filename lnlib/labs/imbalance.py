@@ -1,6 +1,6 @@
 """ImbalanceLab: what a method makes the classes of a long tail weigh, and which of them it then reads.
 
-MetaInfoNet, section 5.3 and table 1.
+MetaInfoNet, section 5.2 and table 1.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -75,11 +75,13 @@ def settings(epochs: int) -> dict[str, Any]:
 @dataclass(frozen=True, eq=False)
 class ByClass:
     """Runs of a method with several seeds, after each epoch: test accuracy by class and the mean weight of an
-    example by class, both (epochs, seeds, K); weights are NaN for a method without.
+    example by class, both (epochs, seeds, K), and training accuracy (epochs, seeds); weights are NaN for a
+    method without.
     """
 
     accuracy: Array
     weights: Array
+    training: Array
 
     def head(self, epoch: int = -1) -> float:
         """The mean accuracy on the largest classes at an epoch (from 0; -1 is the last)."""
@@ -92,6 +94,10 @@ class ByClass:
     def overall(self, epoch: int = -1) -> float:
         """The mean accuracy, all classes counting alike."""
         return float(self.accuracy[epoch].mean())
+
+    def fitted(self, epoch: int = -1) -> float:
+        """The mean share of the training images that are read as labelled."""
+        return float(self.training[epoch].mean())
 
     def preference(self, epoch: int = -1) -> float:
         """The weight of an example of a smallest class over that of a largest; NaN without
@@ -113,16 +119,18 @@ def follow(
     for _ in runs:
         accuracy.append([_accuracy(runs, place) for place in range(len(tasks))])
         weights.append([_weights(runs, place) for place in range(len(tasks))])
-    return ByClass(np.array(accuracy), np.array(weights))
+    training = np.stack([history.to_frame()["train_accuracy"] for history in runs.histories], axis=1)
+    return ByClass(np.array(accuracy), np.array(weights), training)
 
 
 def summary(runs: Mapping[str, ByClass]) -> pd.DataFrame:
-    """What methods, by name, end with: the weight of an image of the tail over one of the head, and test
-    accuracies.
+    """What methods, by name, end with: the weight of an image of the tail over one of the head, training
+    accuracy, and test accuracies.
     """
     rows = {
         name: {
             "weight, tail : head": round(run.preference(), 1),
+            "train": round(run.fitted(), 3),
             "head": round(run.head(), 3),
             "tail": round(run.tail(), 3),
             "all": round(run.overall(), 3),
@@ -185,7 +193,8 @@ class Compared:
     @classmethod
     def nothing(cls, epochs: int, why: str = "") -> "Compared":
         """No numbers."""
-        none = ByClass(*[np.full((epochs, SEEDS, 10), np.nan)] * 2)
+        empty = np.full((epochs, SEEDS, 10), np.nan)
+        none = ByClass(empty, empty, empty[..., 0])
         return cls(np.full(10, np.nan), none, none, why)
 
 

@@ -56,8 +56,8 @@ class ClassBalanced(Method):
 def class_balanced_weights(counts: Int[Tensor, " classes"], beta: float) -> Float64[Tensor, " classes"]:
     """Weights (K,) proportional to (1 − β)/(1 − β^n) for classes of n examples, with the sum K.
 
-    β = 0 weighs all classes alike, β → 1 by 1/n. A class without examples weighs 0. Source: Cui et al.
-    (2019), section 4.
+    β = 0 weighs all examples alike; β → 1 weighs them by 1/n, so that all classes count alike. A class
+    without examples weighs 0. Source: Cui et al. (2019), section 4.
     """
     inverse = (1 - beta) / (1 - beta ** counts.double())
     weights = torch.where(counts > 0, inverse, 0.0)

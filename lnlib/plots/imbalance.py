@@ -79,30 +79,37 @@ def weight_by_loss(curves: Mapping[str, NDArray[np.float64]], losses: NDArray[np
         hoverinfo="skip",
     )
     figure.update_xaxes(title_text="loss of an example (nats)")
-    return figure.update_yaxes(title_text="weight over that at loss 0", type="log", dtick=1, range=[-3, 1.5])
+    return figure.update_yaxes(
+        title_text="weight over that at loss 0", type="log", dtick=1, range=[-3.5, 1.5]
+    )
 
 
 def weight_shares(counts: Array, weights: Array, method: str) -> go.Figure:
     """Each class's share of the training images beside its share of the weight, averaged over seeds; a dash a
     seed.
 
-    `counts` (K,) are images of a class and stand above its bar, `weights` (seeds, K) what one of them counts
-    on average, in units of the mean over all; their means stand in a row at the top. NaN draws nothing.
+    `counts` (K,) are images of a class, `weights` (seeds, K) what one of them counts on average, in units of
+    the mean over all; these numbers, averaged over seeds, stand in two rows at the top. NaN draws nothing.
     """
     images = counts / counts.sum()
     classes, even = np.arange(len(counts)), 1 / len(counts)
-    figure = _panel("Shares of the images and of the weight", [0, 0.55], "share of all")
-    _add_bars(figure, -1, images, "images, their number above", _IMAGES, _words(counts, ".0f"))
-    _add_bars(figure, 1, images * weights, f"weight by {method}, its mean at the top", _color(method))
-    figure.add_scatter(
-        x=classes,
-        y=np.full(len(counts), 0.52),
-        mode="text",
-        text=_words(weights.mean(axis=0), ".2g"),
-        textfont={"size": 11, "color": _color(method)},
-        showlegend=False,
-        hoverinfo="skip",
+    figure = _panel("Shares of the images and of the weight", [0, 0.6], "share of all")
+    _add_bars(figure, -1, images, "images, their number at the top", _IMAGES)
+    _add_bars(figure, 1, images * weights, f"weight by {method}, an image's mean at the top", _color(method))
+    rows = (
+        (0.575, _words(counts, ".0f"), "#666666"),
+        (0.54, _words(weights.mean(axis=0), ".2g"), _color(method)),
     )
+    for height, words, color in rows:
+        figure.add_scatter(
+            x=classes,
+            y=np.full(len(counts), height),
+            mode="text",
+            text=words,
+            textfont={"size": 11, "color": color},
+            showlegend=False,
+            hoverinfo="skip",
+        )
     line = {"color": THEORY, "dash": "dot", "width": 2}
     return figure.add_scatter(
         x=classes[[0, -1]], y=[even] * 2, mode="lines", line=line, name=f"all classes alike: {even:.0%}"
@@ -128,9 +135,7 @@ def _panel(title: str, top: list[float], y_title: str) -> go.Figure:
     return figure.update_yaxes(title_text=y_title, range=top, tickformat=PERCENT)
 
 
-def _add_bars(
-    figure: go.Figure, side: int, values: Array, name: str, color: str, text: Sequence[str] = ()
-) -> None:
+def _add_bars(figure: go.Figure, side: int, values: Array, name: str, color: str) -> None:
     """A bar a class, left or right of its middle, and where there are several seeds a dash for each."""
     seeds = np.atleast_2d(values)
     middles = np.arange(seeds.shape[1]) + side * _BAR / 2
@@ -140,11 +145,6 @@ def _add_bars(
         y=seeds.mean(axis=0),
         width=_BAR,
         marker={"color": color, "line_width": 0, "pattern": {"shape": shape, "fillmode": "overlay"}},
-        text=text,
-        textposition="outside",
-        textangle=0,
-        textfont_size=11,
-        constraintext="none",
         name=name,
     )
     if values.ndim > 1:
@@ -153,7 +153,8 @@ def _add_bars(
             y=seeds.ravel(),
             mode="markers",
             marker=_SEED,
-            showlegend=False,
+            name="one seed (bars: means)",
+            showlegend=side > 0,
             hoverinfo="skip",
         )
 

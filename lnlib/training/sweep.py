@@ -130,7 +130,9 @@ class Sweep:
         return engine.best_states[place]
 
     def member_state(self, position: int) -> dict[str, dict[str, Tensor]]:
-        """The present weights of a member, by network."""
+        """The present weights of a member, by network; one of a stack that ran out of patience trains on
+        until the last has, unrecorded.
+        """
         engine, place = self._find(position)
         return engine.member_state(place)
 

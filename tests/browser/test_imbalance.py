@@ -13,7 +13,7 @@ from tests.browser.test_limit import panel_with
 pytestmark = pytest.mark.browser
 
 EPOCHS = 3
-IMAGES, WEIGHT = "images, their number above", "weight by LogitNet, its mean at the top"
+IMAGES, WEIGHT = "images, their number at the top", "weight by LogitNet, an image's mean at the top"
 NUMBERS = """import json
 found = {}
 for factor, one in lab.results.items():

@@ -16,6 +16,9 @@ from lnlib import cli, data, doctor
 from lnlib.doctor import Check
 from lnlib.errors import DataUnavailable
 from lnlib.experiments.run import Run
+from lnlib.methods import METHODS, MetaInfoNet
+from lnlib.nets import NETS
+from lnlib.training import SGD
 
 SHORT = ["train", "--train-size", "120", "--width", "8", "--depth", "1"]
 
@@ -78,6 +81,8 @@ def test_the_installed_command_ends_with_the_code() -> None:
         (["train", "--set", "beta=1"], "beta"),
         (["train", "--method", "limit", "--set", "beta"], "NAME=VALUE"),
         (["train", "--method", "limit", "--set", "betta=1"], "did you mean 'beta'"),
+        (["train", "--noise-set", "targets"], "try --noise-set targets=1"),
+        (["train", "--noise", "flip", "--noise-set", "targts=1"], "'targts'"),
         (["train", "--epochs", "0"], "epochs"),
         (["train", "--seed", "-1"], "seed"),
         (["figures", "limit-fig5"], "did you mean 'limit-fig"),
@@ -241,6 +246,24 @@ def test_train_hands_its_options_to_the_run() -> None:
     assert Run.parse(wanted).fingerprint == report["fingerprint"]
     assert report["last"]["epoch"] == 2
     assert report["best"]["validation_accuracy"] >= report["last"]["validation_accuracy"]
+
+
+def test_train_takes_a_meta_set_a_long_tail_and_what_the_noise_needs() -> None:
+    options = (
+        "--noise flip --noise-set targets=1 --rate 0.4 --meta-size 20 --imbalance 2 --method metainfonet"
+    )
+    more = "--set lam=0.3 --set interval=2 --optimizer sgd --lr 0.05 --epochs 1 --width 8 --depth 1 --json"
+    report = json.loads(invoke("train", *options.split(), *more.split()).stdout)
+    run = Run.parse(report["run"])
+    assert run.noise_options == {"targets": 1} and (run.meta_size, run.imbalance) == (20, 2)
+    method, settings = run.member_parts()
+    assert method == MetaInfoNet(lam=0.3, interval=2) and settings.optimizer == SGD(0.05)
+    without = one_line_error(invoke("train", "--method", "lossnet", "--epochs", "1"))
+    assert "without a meta set; make it with meta_size=100 or --meta-size 100" in without
+
+
+def test_help_names_what_there_is() -> None:
+    assert tuple(METHODS) == cli.METHODS and tuple(NETS) == cli.NETS
 
 
 def test_train_prints_a_table_and_keeps_the_progress_out_of_it() -> None:

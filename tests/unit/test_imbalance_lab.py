@@ -125,6 +125,7 @@ def test_followed_runs_are_those_of_a_sweep_seen_by_class() -> None:
     for seed, history in enumerate(runs.histories):
         overall = followed.accuracy[:, seed] @ counts / counts.sum()
         np.testing.assert_allclose(overall, history.to_frame()["test_accuracy"], rtol=1e-6)
+        np.testing.assert_array_equal(followed.training[:, seed], history.to_frame()["train_accuracy"])
     alone = fit(
         CrossEntropy(), tasks[1], seed=1, **{key: v for key, v in settings(EPOCHS).items() if key != "mode"}
     )
@@ -148,11 +149,11 @@ def test_class_balanced_weights_are_seen_as_they_are(made: dict[float, Compared]
 def test_head_tail_and_preference() -> None:
     accuracy, weights = np.zeros((1, 1, 10)), np.ones((1, 1, 10))
     accuracy[..., :3], accuracy[..., -3:], weights[..., -3:] = 0.9, 0.6, 4.0
-    found = ByClass(accuracy, weights)
+    found = ByClass(accuracy, weights, np.array([[0.75]]))
     assert (found.head(), found.tail(), found.overall()) == pytest.approx((0.9, 0.6, 0.45))
-    assert found.preference() == 4
+    assert (found.preference(), found.fitted()) == (4, 0.75)
     told = summary({"some": found}).loc["some"]
-    assert told.tolist() == [4.0, 0.9, 0.6, 0.45, "0.450"]
+    assert told.tolist() == [4.0, 0.75, 0.9, 0.6, 0.45, "0.450"]
     weights[..., :3] = 0
     assert found.preference() == np.inf
 
@@ -216,7 +217,9 @@ def test_every_slider_moves_both_panels(calls: list[Any], made: dict[float, Comp
             layouts = lab.shares.layout, lab.accuracy.layout
             ranges.add(tuple((layout.xaxis.range, layout.yaxis.range) for layout in layouts))
     assert len(ranges) == 1, "the axes jump"
-    assert tuple(bars(lab.shares)[0].text) == ("106", "82", "63", "49", "38", "29", "22", "17", "13", "10")
+    counts, weights = (tuple(trace.text) for trace in lab.shares.select_traces({"mode": "text"}))
+    assert counts == ("106", "82", "63", "49", "38", "29", "22", "17", "13", "10")
+    assert weights == tuple(f"{one:.2g}" for one in made[10.0].method.weights[EPOCHS - 1].mean(axis=0))
 
 
 def test_where_a_class_would_be_empty_the_lab_says_so(calls: list[Any], made: dict[float, Compared]) -> None:
@@ -261,7 +264,8 @@ def test_sentences(made: dict[float, Compared]) -> None:
     assert f"(Standard {compared.standard.overall(0):.1%})." in text
     unweighted = Compared(compared.counts, compared.standard, compared.standard)
     assert "gives examples no weights of their own" in describe_classes("Focal loss", 20.0, unweighted, 1)
-    greedy = ByClass(compared.method.accuracy, compared.method.weights * (np.arange(10) > 5))
+    only_tail = compared.method.weights * (np.arange(10) > 5)
+    greedy = ByClass(compared.method.accuracy, only_tail, compared.method.training)
     told = describe_classes("L2RW", 20.0, Compared(compared.counts, compared.standard, greedy), 1)
     assert "gives the head no weight at all" in told
 
@@ -291,6 +295,8 @@ def test_the_snapshot_is_static_and_shows_both_panels(calls: list[Any], made: di
     heights = [trace.y for trace in figure.data if trace.type == "bar"]
     np.testing.assert_array_equal(heights[0], made[20.0].counts / 357)
     np.testing.assert_array_equal(heights[3], made[20.0].method.accuracy[-1].mean(axis=0))
+    dashes = [trace.name for trace in figure.select_traces({"mode": "markers"}) if trace.showlegend]
+    assert dashes == ["one seed (bars: means)"] * 2, "one entry for each panel's legend"
     assert "n = 357 · imbalance factor 20 · even meta set 100" in figure.layout.annotations[-1].text
     assert NET.label in figure.layout.annotations[-1].text
 

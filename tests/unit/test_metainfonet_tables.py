@@ -290,3 +290,11 @@ def test_the_chart_shows_the_last_epochs_beside_the_best():
     assert list(chart.data[3].marker.color) == [plots.style("CE").color, plots.style("MetaInfoNet").color]
     unprinted = plots.table_chart(both.assign(paper_last=np.nan), "Table 2")
     assert [trace.name for trace in unprinted.data] == ["paper", "ours ± std", "ours, last"]
+
+
+def test_what_a_table_cannot_train_is_said_before_it_begins():
+    with pytest.raises(InvalidValue, match="fine-tuning needs an epoch of each kind, got 1; try --epochs 2"):
+        Request.parse("metainfonet-table1", epochs=1)
+    assert Request.parse("metainfonet-table1", epochs=1, rows=["standard"]).epochs == 1
+    with pytest.raises(InvalidValue, match=r"101 images leave one alone .* try --train-size 100"):
+        Request.parse("metainfonet-table2", train_size=101)

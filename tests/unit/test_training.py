@@ -13,11 +13,11 @@ import torch
 from lnlib import bounds
 from lnlib.data.task import Visible
 from lnlib.errors import CheckpointError, InvalidValue, LnlibError
-from lnlib.methods import LIMIT, CrossEntropy
+from lnlib.methods import L2RW, LIMIT, CrossEntropy
 from lnlib.methods.base import Draw
 from lnlib.nets import CNN, MLP
 from lnlib.training import SGD, Adam, FlipCrop, fit
-from lnlib.training.engine import sample
+from lnlib.training.engine import Streams, sample
 
 SMALL = {"net": MLP(16, 2), "epochs": 3, "batch_size": 32}
 
@@ -381,6 +381,16 @@ def test_a_gpu_trains_as_well_as_a_cpu(make_digits_task, options):
     here = trained(LIMIT(beta=10.0), task, epochs=8, device=torch.device("cpu"))
     there = trained(LIMIT(beta=10.0), task, epochs=8, device=torch.device("cuda"), **options)
     assert abs(here.history[-1].test_accuracy - there.history[-1].test_accuracy) < 0.05
+
+
+@pytest.mark.parametrize("augmented", [True, False])
+def test_meta_batches_are_augmented_unless_a_setting_says_otherwise(make_digits_task, augmented):
+    task = make_digits_task(0.2, meta_size=100)
+    run = fit(L2RW(), task, net=MLP(8, 1), epochs=1, augment=FlipCrop(2), augment_meta=augmented)
+    order = torch.randperm(100, generator=Streams(0, torch.device("cpu"))["meta"])
+    seen = run._meta_examples()
+    assert torch.equal(seen["meta_y"], task.meta.labels[order])
+    assert torch.equal(seen["meta_x"], task.dataset.normalize(task.meta.images[order])) is not augmented
 
 
 def test_flip_crop_moves_pixels_by_at_most_its_padding():

@@ -416,19 +416,19 @@ def story(method, tasks, epochs=30):
 
 
 @pytest.mark.parametrize(
-    ("method", "auc", "last"),
+    ("method", "auc", "best", "last"),
     [
-        (CrossEntropy(), None, (0.54, 0.70)),
-        (LossNet(), (0.42, 0.70), (0.54, 0.72)),
-        (LogitNet(), (0.85, 0.98), (0.80, 0.95)),
-        (MetaInfoNet(), (0.88, 0.99), (0.82, 0.96)),
-        (L2RW(), (0.93, 0.99), (0.91, 0.98)),
+        (CrossEntropy(), None, (0.60, 0.74), (0.54, 0.70)),
+        (LossNet(), (0.42, 0.70), (0.62, 0.76), (0.54, 0.72)),
+        (LogitNet(), (0.85, 0.98), (0.75, 0.93), (0.80, 0.95)),
+        (MetaInfoNet(), (0.88, 0.99), (0.75, 0.93), (0.82, 0.96)),
+        (L2RW(), (0.93, 0.99), (0.89, 0.98), (0.91, 0.98)),
     ],
     ids=lambda value: getattr(value, "label", None),
 )
-def test_the_story_of_figure_1_on_digits(tasks, method, auc, last):
+def test_the_story_of_figure_1_on_digits(tasks, method, auc, best, last):
     """Means of five seeds; ten seeds were measured in two halves for these ranges."""
-    cleanliness, best, end = story(method, tasks)
+    cleanliness, chosen, end = story(method, tasks)
     assert auc is None or auc[0] < cleanliness < auc[1], cleanliness
     assert last[0] < end < last[1], end
-    assert best > 0.55
+    assert best[0] < chosen < best[1], chosen

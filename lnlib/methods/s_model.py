@@ -27,7 +27,8 @@ class SModel(Method):
     confusion of predictions and given labels (`init="confusion"`; "soft" counts the softmax in place of the
     largest entry, which is recalled, not checked), from the best cross-entropy weights, from which the
     classifier also begins. With `init="prior"` all is fresh, and θ believes that a share `rate` of the labels
-    is wrong, evenly. Both as in the authors' code. Raises `InvalidValue` for another init and a rate outside (0, 1).
+    is wrong, evenly. Both as in the authors' code. Raises `InvalidValue` for another init and a rate outside
+    (0, 1).
     """
 
     name: ClassVar[str] = "s-model"

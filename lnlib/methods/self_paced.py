@@ -26,8 +26,8 @@ class SelfPaced(Method):
     losses: it follows the losses down, and leaves out the worst to the end. With "fraction" it is
     the largest of a share of the batch's losses that rises by the epoch from one half to `final`; Kumar et
     al. begin with about half and end with all examples (recalled, not checked), 1 minus the share of wrong
-    labels leaves as many out. Each epoch reports the share of selected examples. Raises `InvalidValue` for another schedule, a percentile, decay or final share
-    outside [0, 1].
+    labels leaves as many out. Each epoch reports the share of selected examples. Raises `InvalidValue` for
+    another schedule, a percentile, decay or final share outside [0, 1].
     """
 
     name: ClassVar[str] = "self-paced"

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
 from lnlib.analysis.weights import EDGES, WeightSummary
-from lnlib.plots.theme import CLEAN, NOISY, TEMPLATE, TEST, THEORY
+from lnlib.plots.theme import CLEAN, METHODS, NOISY, TEMPLATE, TEST, THEORY
 
 PARTS = (("clean", "label right", CLEAN, ""), ("noisy", "label wrong", NOISY, "/"))
 SMALLEST_LOSS = 1e-5
@@ -92,73 +92,57 @@ def _add_bars(
         )
 
 
+# The bilevel problem: boxes (centre, half width, half height, colour, outline) in units of 82 pixels.
+_WEIGHTING = METHODS["MetaInfoNet"].color
+_BOXES = {
+    "classifier Θ": (4.5, 4.15, 0.9, 0.3, THEORY, "solid"),
+    "noisy batch<br>(xᵢ, yᵢ)": (4.9, 2.35, 0.65, 0.4, NOISY, "solid"),
+    "weighting network Φ": (4.5, 0.55, 1.05, 0.3, _WEIGHTING, "solid"),
+    "<b>virtual step</b><br>Θ̂ = Θ − α Σ wᵢ∇ℓᵢ": (7.6, 2.35, 0.98, 0.4, THEORY, "dash"),
+    "<b>real step</b><br>Θ ← Θ − α Σ wᵢ∇ℓᵢ": (1.3, 2.35, 0.98, 0.4, THEORY, "solid"),
+    "meta loss<br>L<sub>meta</sub>(Θ̂)": (10.1, 2.35, 0.7, 0.4, THEORY, "solid"),
+    "clean meta batch": (10.1, 4.15, 0.85, 0.3, CLEAN, "solid"),
+}
+# Corners of each arrow's path, its words, where they stand and which of their sides is there, its colour.
+_Point = tuple[float, float]
+_PATHS: tuple[tuple[tuple[_Point, ...], str, _Point, str, str], ...] = (
+    (((4.9, 2.75), (4.9, 3.85)), "xᵢ", (4.98, 3.3), "left", THEORY),
+    (((4.9, 1.95), (4.9, 0.85)), "yᵢ", (4.98, 1.4), "left", THEORY),
+    (((4.0, 3.85), (4.0, 0.85)), "logits<br>zᵢ", (3.92, 2.35), "right", THEORY),
+    (((5.4, 4.15), (7.3, 4.15), (7.3, 2.75)), "losses ℓᵢ", (6.35, 4.33), "center", THEORY),
+    (((5.55, 0.7), (7.3, 0.7), (7.3, 1.95)), "<b>1</b> weights wᵢ", (6.4, 0.88), "center", THEORY),
+    (((8.58, 2.35), (9.4, 2.35)), "<b>2</b>", (8.99, 2.53), "center", THEORY),
+    (((10.1, 3.85), (10.1, 2.75)), "", (0, 0), "center", THEORY),
+    (((10.1, 1.95), (10.1, 0.4), (5.55, 0.4)), "", (0, 0), "center", _WEIGHTING),
+    (((3.45, 0.55), (1.3, 0.55), (1.3, 1.95)), "<b>4</b> new weights wᵢ", (2.35, 0.73), "center", THEORY),
+    (((1.3, 2.75), (1.3, 4.15), (3.6, 4.15)), "<b>5</b> Θ moves", (2.4, 4.33), "center", THEORY),
+)
+_HYPERGRADIENT = "<b>3</b> hypergradient ∂L<sub>meta</sub>/∂wᵢ = −α ∇ℓᵢ·∇L<sub>meta</sub>, back into Φ"
+
+
 def bilevel() -> go.Figure:
-    """The bilevel problem in one picture: the classifier learns from weighted examples, the weights from what
-    the meta set says of the classifier's next step.
+    """The bilevel problem in one picture: on the right the virtual step, from which the weighting network
+    learns; on the left the real one, which the classifier takes under the new weights.
     """
-    figure = go.Figure(
-        layout={"template": TEMPLATE, "height": 330, "margin": {"l": 10, "r": 10, "t": 20, "b": 10}}
-    )
-    hidden = {"visible": False, "fixedrange": True}
-    figure.update_xaxes(range=[0, 10], **hidden)
-    figure.update_yaxes(range=[0, 4], **hidden)
-    boxes = {
-        "noisy batch<br>(xᵢ, yᵢ)": (1.1, 3.1, NOISY),
-        "classifier Θ": (3.7, 3.1, THEORY),
-        "virtual step<br>Θ̂ = Θ − α Σ wᵢ∇ℓᵢ": (6.6, 3.1, THEORY),
-        "meta loss<br>L<sub>meta</sub>(Θ̂)": (9.0, 3.1, THEORY),
-        "weighting network Φ": (3.7, 0.9, "#AA3377"),
-        "clean meta batch": (9.0, 0.9, CLEAN),
-    }
-    for words, (x, y, color) in boxes.items():
+    size = {"width": 910, "height": 400, "margin": {"l": 5, "r": 5, "t": 5, "b": 5}}
+    figure = go.Figure(layout={"template": TEMPLATE, **size})
+    figure.update_xaxes(range=[0, 11], visible=False, fixedrange=True)
+    figure.update_yaxes(range=[-0.1, 4.59], visible=False, fixedrange=True)
+    for words, (x, y, wide, high, color, dash) in _BOXES.items():
+        edges = {"x0": x - wide, "x1": x + wide, "y0": y - high, "y1": y + high}
+        figure.add_shape(**edges, name=words, line={"color": color, "width": 2, "dash": dash})
+        figure.add_annotation(x=x, y=y, text=words, showarrow=False, font_size=14)
+    for corners, words, (x, y), side, color in _PATHS:
+        middle = np.mean(corners[-2:], axis=0)
+        across, up = zip(*corners[:-1], middle, strict=True)  # the arrow alone would leave gaps at corners
+        line = {"color": color, "width": 2}
+        figure.add_scatter(x=across, y=up, mode="lines", line=line, showlegend=False, hoverinfo="skip")
+        _arrow(figure, corners[-2], corners[-1], color)
         figure.add_annotation(
-            x=x,
-            y=y,
-            text=words,
-            showarrow=False,
-            bordercolor=color,
-            borderwidth=2,
-            borderpad=8,
-            bgcolor="white",
-            font_size=14,
+            x=x, y=y, text=words, showarrow=False, xanchor=side, font_size=13, font_color=THEORY
         )
-    arrows = (
-        ((1.9, 3.1), (3.0, 3.1), "", 0.0),
-        ((4.4, 3.1), (5.5, 3.1), "losses ℓᵢ", 0.25),
-        ((7.75, 3.1), (8.4, 3.1), "", 0.0),
-        ((3.45, 2.7), (3.45, 1.3), "logits z,<br>labels y", 0.0),
-        ((4.7, 1.1), (6.2, 2.6), "weights wᵢ", 0.0),
-        ((9.0, 1.3), (9.0, 2.6), "", 0.0),
-    )
-    for (x0, y0), (x1, y1), words, up in arrows:
-        _arrow(figure, (x0, y0), (x1, y1), THEORY)
-        if words:
-            left = x0 == x1
-            figure.add_annotation(
-                x=(x0 + x1) / 2 - 0.1 * left,
-                y=(y0 + y1) / 2 + up,
-                text=words,
-                showarrow=False,
-                xanchor="right" if left else ("center" if up else "left"),
-                xshift=0 if left or up else 8,
-                font_size=12,
-                font_color=THEORY,
-            )
-    figure.add_scatter(
-        x=[8.6, 8.0, 6.8, 4.8],
-        y=[2.55, 1.2, 0.5, 0.7],
-        mode="lines",
-        showlegend=False,
-        hoverinfo="skip",
-        line={"color": "#AA3377", "dash": "dash", "width": 2, "shape": "spline"},
-    )
-    _arrow(figure, (5.2, 0.62), (4.78, 0.71), "#AA3377")
     return figure.add_annotation(
-        x=6.6,
-        y=0.2,
-        text="hypergradient ∂L<sub>meta</sub>/∂wᵢ = −α ∇ℓᵢ·∇L<sub>meta</sub>, then back into Φ",
-        showarrow=False,
-        font={"size": 13, "color": "#AA3377"},
+        x=7.85, y=0.17, text=_HYPERGRADIENT, showarrow=False, font={"size": 13, "color": _WEIGHTING}
     )
 
 
@@ -186,8 +170,8 @@ def _arrow(
 def gradient_arrows(
     steps: NDArray[np.floating], meta: NDArray[np.floating], labels: Sequence[str], clean: Sequence[bool]
 ) -> go.Figure:
-    """The steps −∇ℓᵢ (n, 2) that examples ask for and the one that the meta set asks for (2,), as arrows from
-    the present weights of a model with two parameters.
+    """The steps −∇ℓᵢ (n, 2) that examples ask for and the one that the meta set asks for after the virtual
+    step (2,), as arrows of a model with two parameters.
     """
     figure = go.Figure(layout={"template": TEMPLATE, "title_text": "The steps that four examples ask for"})
     reach = 1.25 * max(float(np.abs(steps).max()), float(np.abs(meta).max()))
@@ -241,8 +225,8 @@ def weight_against_loss(frame: pd.DataFrame) -> go.Figure:
         for (_, name, color, _), right, symbol in zip(PARTS, (True, False), ("circle", "x"), strict=True):
             part = shown[shown["clean"] == right]
             figure.add_scatter(
-                x=np.maximum(part["loss"].to_numpy(), SMALLEST_LOSS),
-                y=part["weight"].to_numpy(),
+                x=np.maximum(part["loss"].to_numpy(np.float32), SMALLEST_LOSS),  # half the size, saved
+                y=part["weight"].to_numpy(np.float32),
                 mode="markers",
                 marker={"color": color, "symbol": symbol, "size": 4, "opacity": 0.5},
                 name=name,

@@ -250,13 +250,40 @@ def test_figure_1_draws_every_method_from_its_own_counts() -> None:
 def test_the_other_figures_show_what_they_are_given() -> None:
     frame = pd.DataFrame({"method": "L2RW", "loss": [0.0, 2.0], "weight": [1.5, 0.5], "clean": [True, False]})
     right, wrong = plots.weight_against_loss(frame).data
-    assert (right.x[0], right.y[0], wrong.x[0], wrong.y[0]) == (1e-5, 1.5, 2.0, 0.5)
+    assert (right.x[0], right.y[0], wrong.x[0], wrong.y[0]) == pytest.approx((1e-5, 1.5, 2.0, 0.5))
     arrows = plots.gradient_arrows(
         np.array([[1.0, 0], [0, -2]]), np.array([1.0, 1]), ["a", "b"], [True, False]
     )
     ends = [(arrow.x, arrow.y) for arrow in arrows.layout.annotations]
     assert ends == [(1, 1), (1, 0), (0, -2)]
-    assert {"classifier Θ", "weighting network Φ"} <= {one.text for one in plots.bilevel().layout.annotations}
+
+
+def test_the_arrows_of_the_bilevel_problem_run_from_box_to_box() -> None:
+    figure = plots.bilevel()
+    layout, lines = figure.layout, figure.data
+    boxes = {box.name.split("<br>")[0]: box for box in layout.shapes}
+
+    def touched(x: float, y: float) -> str:
+        (found,) = (
+            name
+            for name, box in boxes.items()
+            if min(x - box.x0, box.x1 - x, y - box.y0, box.y1 - y) == pytest.approx(0, abs=1e-9)
+        )
+        return found
+
+    arrows = [one for one in layout.annotations if one.showarrow]
+    steps = {
+        (touched(line.x[0], line.y[0]), touched(arrow.x, arrow.y))
+        for line, arrow in zip(lines, arrows, strict=True)
+    }
+    assert steps >= {
+        ("noisy batch", "weighting network Φ"),
+        ("weighting network Φ", "<b>virtual step</b>"),
+        ("<b>virtual step</b>", "meta loss"),
+        ("meta loss", "weighting network Φ"),
+        ("weighting network Φ", "<b>real step</b>"),
+        ("<b>real step</b>", "classifier Θ"),
+    }
 
 
 def test_lnlib_figures_writes_the_weights_of_four_methods(tmp_path: Any, monkeypatch: Any) -> None:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.autograd.forward_ad import make_dual, unpack_dual
-from torch.func import functional_call, jvp
+from torch.func import functional_call, jvp, vjp
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from lnlib.device import full_precision
@@ -108,17 +108,17 @@ class StackedNet(MemberNet):
 
     def gradient(self, output: Tensor, weights: Tensor) -> Tensors:
         """As for any network."""
-        return dict(zip(self.parameters, _gradients(output, weights, self.parameters), strict=True))
+        named = self.parameters
+        return dict(zip(named, _Gradients.apply(output, weights, *named.values()), strict=True))
 
     def value_and_gradient(
         self, function: Callable[[Tensors], Tensor], parameters: Tensors
     ) -> tuple[Tensor, Tensors]:
-        """As for any network."""
-        leaves = dict(zip(parameters, _Leaves.apply(*parameters.values()), strict=True))
-        with torch.enable_grad():
-            value = function(leaves)
-        found = _gradients(value, torch.ones_like(value), leaves)
-        return value.detach(), dict(zip(leaves, found, strict=True))
+        """As for any network, by what `torch.func.vmap` can follow; faster here than autograd outside."""
+        with torch.no_grad():
+            value, pull_back, *_ = vjp(function, dict(parameters))
+            with full_precision(value):
+                return value, pull_back(torch.ones_like(value), retain_graph=False)[0]
 
     @torch.no_grad()
     def derivative(self, along: Tensors, *inputs: Any) -> tuple[Tensor, ...]:
@@ -129,13 +129,8 @@ class StackedNet(MemberNet):
         return tuple(found)
 
 
-def _gradients(output: Tensor, weights: Tensor, parameters: Tensors) -> tuple[Tensor, ...]:
-    found: tuple[Tensor, ...] = _Gradients.apply(output, weights, *parameters.values())
-    return found
-
-
-class _Outside(torch.autograd.Function):
-    """What is done with the whole stack's tensors, outside of `torch.vmap`."""
+class _Gradients(torch.autograd.Function):
+    """Gradients by the stacked weights, whose graph lies outside of `torch.vmap`."""
 
     @staticmethod
     def forward(*inputs: Any) -> Any:
@@ -143,24 +138,11 @@ class _Outside(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        """Nothing to keep: the outputs are constants."""
-
-
-class _Leaves(_Outside):
-    """Copies of weights by which autograd can differentiate."""
-
-    @staticmethod
-    def vmap(info: Any, in_dims: tuple[int, ...], *parameters: Tensor) -> Any:
-        """The stacked weights, as new leaves of autograd's graph."""
-        return tuple(parameter.detach().requires_grad_() for parameter in parameters), in_dims
-
-
-class _Gradients(_Outside):
-    """The gradient of Σ weights·output by leaves; the output's graph stays."""
+        """Nothing to keep: the gradients are constants."""
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[int, ...], output: Tensor, weights: Tensor, *leaves: Tensor) -> Any:
-        """Gradients with the dimension of the members where the leaves have it."""
+        """Gradients with the dimension of the members where the leaves have it; the graph stays."""
         weights = weights.movedim(in_dims[1], in_dims[0])
         with full_precision(output):
             found = torch.autograd.grad(output, leaves, weights, retain_graph=True, materialize_grads=True)
@@ -184,14 +166,17 @@ def _quiet_first_use() -> None:
 
 
 class Skeleton:
-    """A network's structure without weights, whose BatchNorm layers keep no running statistics."""
+    """A network's structure without weights, whose BatchNorm layers keep no running statistics.
 
-    def __init__(self, module: nn.Module) -> None:
+    With `one_type` these take their input in the type of their weights.
+    """
+
+    def __init__(self, module: nn.Module, one_type: bool = False) -> None:
         self._structure = copy.deepcopy(module).to("meta").train()
         self._norms = []
         for name, layer in [*self._structure.named_modules()]:
             if isinstance(layer, _BatchNorm):
-                self._norms.append(BatchNormOfBatch(layer))
+                self._norms.append(BatchNormOfBatch(layer, one_type))
                 setattr(*self._place(name), self._norms[-1])
         self.buffers = [name for name, _ in self._structure.named_buffers()]
         weights = [name for name, _ in self._structure.named_parameters()]

@@ -111,17 +111,21 @@ class BatchNormOfBatch(nn.Module):
     """BatchNorm by the batch alone: it keeps no running statistics, and has the weights of another layer.
 
     In `forward_mode` the directional derivative of images takes a third of the passes that PyTorch's own
-    takes.
+    takes. With `one_type` the input gets the type of the weights: torch.func cannot differentiate
+    BatchNorm of two.
     """
 
     forward_mode = False
 
-    def __init__(self, layer: nn.modules.batchnorm._BatchNorm) -> None:
+    def __init__(self, layer: nn.modules.batchnorm._BatchNorm, one_type: bool = False) -> None:
         super().__init__()
         self.weight, self.bias, self.eps = layer.weight, layer.bias, layer.eps
+        self.one_type = one_type
 
     def forward(self, x: Float[Tensor, "batch channels *pixels"]) -> Float[Tensor, "batch channels *pixels"]:
         """Features or channels normalised by the batch: (B, C, ...) to (B, C, ...)."""
+        if self.one_type:
+            x = x.to(self.weight.dtype)
         if self.forward_mode and x.ndim > 2:
             normalised: Tensor = _ForwardModeNorm.apply(x, self.weight, self.bias, self.eps)[0]
             return normalised

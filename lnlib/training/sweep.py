@@ -202,7 +202,7 @@ class Stack(Engine):
                 if isinstance(layer, BatchNorm1d):
                     layer.side_by_side = len(self.members) >= SIDE_BY_SIDE
         self._dropout = dropout_widths(self.templates)
-        self.skeletons = {name: Skeleton(module) for name, module in self.templates.items()}
+        self.skeletons = {name: Skeleton(module, one_type=True) for name, module in self.templates.items()}
         self.parameters: Stacked = {}
         self.buffers: Stacked = {}
         for name in self.templates:

@@ -252,7 +252,7 @@ def meta() -> Iterator[Figure]:
 
 
 def measured(make: tuple[Any, ...], steps: int) -> tuple[float, int]:
-    """The shortest of several rounds, in seconds an iteration, and the peak of memory in KiB."""
+    """The shortest of several rounds, in seconds an iteration, and the peak of memory in bytes."""
     from tests.benchmarks.double_backward import Measured
     from tests.benchmarks.own_process import OwnProcess
 

@@ -111,8 +111,7 @@ class Task:
                     "make the task with make_task or given_task"
                 )
             taken[split.index] = True
-        missing = set(range(self.num_classes)) - set(self.meta.labels.tolist() if self.meta else ())
-        if self.meta and missing:
+        if self.meta and (missing := set(range(self.num_classes)) - set(self.meta.labels.tolist())):
             raise InvalidValue(
                 f"the meta set needs every class, got none of class {min(missing)}; make it larger, or "
                 "evenly with make_task"

@@ -115,7 +115,7 @@ class MetaWeighting(Method):
             "meter": Memory(**{name: torch.zeros(()) for name in METERS}),
         }
         if self.virtual_step == "momentum":
-            own = {_flat(name): value.detach().clone() for name, value in classifier.named_parameters()}
+            own = {_flat(name): torch.zeros_like(value) for name, value in classifier.named_parameters()}
             networks["previous"] = Memory(**own, lr=torch.ones(()))
         return networks
 

@@ -8,6 +8,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 from pathlib import Path
 from threading import Lock
@@ -47,10 +48,9 @@ class Settings:
 
     `patience` stops a run that many epochs after its best noisy-validation accuracy. Batches of the meta set
     are augmented as those of training are, as in Meta-Weight-Net's code, unless `augment_meta` is False.
-    `precision="bfloat16"`
-    is autocast over float32 weights. `compile` lets `torch.compile` write code for the networks of a run that
-    trains alone: a minute at the first step, and a gain on a GPU. Raises `InvalidValue` for values that
-    cannot train.
+    `precision="bfloat16"` is autocast over float32 weights. `compile` lets `torch.compile` write code for the
+    networks of a run that trains alone: a minute at the first step, and a gain on a GPU. Raises
+    `InvalidValue` for values that cannot train.
     """
 
     net: NetSpec = MLP()
@@ -405,8 +405,7 @@ class Engine(ABC):
         member.
         """
         size = examples["index"].shape[-1]
-        due = [phase for phase in self.phases if self.step % phase.every == 0]
-        draws = self.members[0].method.draws(size, self.num_classes)
+        due, draws = self._due, self.members[0].method.draws(size, self.num_classes)
         noise = self._draw({name: draws[name] for name in draws if _any_uses(due, name)})
         largest = max(size, examples["meta_y"].shape[-1]) if "meta_y" in examples else size
         self._draw_dropout(largest)
@@ -425,6 +424,11 @@ class Engine(ABC):
                 total += loss
         self._each("after_step", lambda method, nets, task: method.after_step(nets, self.step))
         return total
+
+    @property
+    def _due(self) -> list[Phase]:
+        """The phases of the present step."""
+        return [phase for phase in self.phases if self.step % phase.every == 0]
 
     def _batch(
         self, examples: Mapping[str, Tensor], noise: Mapping[str, Tensor], kept: dict[str, Tensor]
@@ -483,8 +487,7 @@ class Engine(ABC):
         def images(rows: Tensor) -> Tensor:
             return self._settled(self.images[train_rows[rows]])
 
-        def meta(split: Split | None = task.meta) -> Examples:
-            assert split is not None, "asked for where there is one"
+        def examples(split: Split) -> Examples:
             images = self._settled(self.images[split.index.to(self.device)])
             return Examples(images, split.labels.to(self.device))
 
@@ -493,7 +496,7 @@ class Engine(ABC):
             task.train.labels.to(self.device),
             self.num_classes,
             self.settings.epochs,
-            meta if task.meta is not None else None,
+            partial(examples, task.meta) if task.meta is not None else None,
             chunk=self._at_once(),
         )
 
@@ -517,8 +520,9 @@ class Engine(ABC):
                 f"the last batch must hold at least 2 examples under BatchNorm, got 1 ({num_train} examples "
                 f"in batches of {size}); choose another batch_size, drop_last or a net without BatchNorm"
             )
-        size_of_meta = self.settings.meta_batch_size if self.meta_rows is None else self.meta_rows.shape[-1]
-        if any(phase.meta for phase in self.phases) and min(self.settings.meta_batch_size, size_of_meta) == 1:
+        if self.meta_rows is None or not any(phase.meta for phase in self.phases):
+            return
+        if min(self.settings.meta_batch_size, self.meta_rows.shape[-1]) == 1:
             raise InvalidValue(
                 "a meta batch must hold at least 2 examples under BatchNorm, got 1; choose a larger "
                 "meta_batch_size and meta set, or a net without BatchNorm"
@@ -543,7 +547,7 @@ class Engine(ABC):
     def _meta_examples(self) -> dict[str, Tensor]:
         if self.meta_rows is None or self.meta_labels is None:
             return {}
-        if not any(phase.meta and self.step % phase.every == 0 for phase in self.phases):
+        if not any(phase.meta for phase in self._due):
             return {}
         size, batch = self.meta_rows.shape[-1], self.settings.meta_batch_size
         chosen = self._collect(

@@ -2,7 +2,7 @@
 
 MetaInfoNet, Algorithm 1, lines 5 to 11; Meta-Weight-Net and L2RW use the same step. With
 Θ̂ = Θ − α Σᵢ wᵢ∇ℓᵢ(Θ), ∂L_meta(Θ̂)/∂wᵢ = −α ∇ℓᵢ(Θ)·∇L_meta(Θ̂): a directional derivative of each example's
-loss, which forward mode gives for all of them in one pass.
+loss, which forward mode gives for all of them at once, along the forward pass of the step.
 """
 
 from collections.abc import Mapping
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from lnlib.methods.base import Examples, cross_entropy, one_hot
 from lnlib.nets import Net
+from lnlib.nets.bound import Pass
 
 Parameters = Mapping[str, Tensor]
 
@@ -28,17 +29,14 @@ class MetaGradient(NamedTuple):
 class VirtualStep:
     """A classifier's step on one weighted batch, which is only imagined: its weights stay.
 
-    `logits` (B, K) are those before the step. Given with the graph of a forward pass, they spare one, and the
-    real step may use the graph again; else they are computed, with BatchNorm by the batch, and no running
-    statistics move. Works inside `torch.vmap`.
+    `logits` (B, K) are those before the step. They come of the forward pass `passed`, which the real step may
+    use again, or of a new one that moves no running statistics. Works inside `torch.vmap`.
     """
 
-    def __init__(self, classifier: Net, examples: Examples, logits: Tensor | None = None) -> None:
+    def __init__(self, classifier: Net, examples: Examples, passed: Pass | None = None) -> None:
         self.classifier, self.examples = classifier, examples
-        if logits is None:
-            with torch.enable_grad():
-                logits = classifier.at(classifier.parameters, examples.x)[0]
-        self._passed, self.logits = logits, logits.detach()
+        self._passed = passed or classifier.recorded(examples.x, moving=False)
+        self.logits = self._passed.logits.detach()
         with torch.no_grad():
             targets = one_hot(examples.y, self.logits.shape[1]).to(self.logits.dtype)
             self._residual = torch.softmax(self.logits, dim=1) - targets
@@ -46,7 +44,7 @@ class VirtualStep:
     @torch.no_grad()
     def taken(self, weights: Tensor, lr: float, drift: Parameters | None = None) -> Parameters:
         """Θ̂ = Θ + drift − α Σᵢ wᵢ∇ℓᵢ(Θ) for weights (B,)."""
-        gradient = self.classifier.gradient(self._passed, weights[:, None] * self._residual)
+        gradient = self._passed.gradient(weights[:, None] * self._residual)
         taken = stepped(self.classifier.parameters, gradient, lr)
         return {name: value + drift[name] for name, value in taken.items()} if drift else taken
 
@@ -58,7 +56,7 @@ class VirtualStep:
             return cross_entropy(self.classifier.at(parameters, meta.x)[0], meta.y).mean()
 
         loss, direction = self.classifier.value_and_gradient(meta_loss, at)
-        change, _ = self.classifier.derivative(direction, self.examples.x)
+        change = self._passed.derivative(direction)
         return MetaGradient(loss, -lr * (self._residual * change).sum(dim=1))
 
 

@@ -55,10 +55,10 @@ class L2RW(Method):
 
     def loss(self, nets: Nets, batch: Batch) -> Tensor:
         """Σ wᵢℓᵢ."""
-        logits, _ = nets["classifier"](batch.x)
-        step = VirtualStep(nets["classifier"], Examples(batch.x, batch.y), logits)
+        passed = nets["classifier"].recorded(batch.x)
+        step = VirtualStep(nets["classifier"], Examples(batch.x, batch.y), passed)
         weights = normalized(agreement(step, meta_of(batch)), "sum")
-        return (weights * cross_entropy(logits, batch.y)).sum()
+        return (weights * cross_entropy(passed.logits, batch.y)).sum()
 
     def sample_weights(self, nets: Nets, data: TrainingData) -> Float[Tensor, " train"]:
         """The weights that all training examples (N,) would have beside the whole meta set, without dropout,

@@ -137,8 +137,9 @@ class MetaWeighting(Method):
         the weighting network is exact.
         """
         meta = meta_of(batch)
-        batch.kept["logits"], _ = nets["classifier"](batch.x)
-        step = VirtualStep(nets["classifier"], Examples(batch.x, batch.y), batch.kept["logits"])
+        passed = nets["classifier"].recorded(batch.x)
+        batch.kept["logits"] = passed.logits
+        step = VirtualStep(nets["classifier"], Examples(batch.x, batch.y), passed)
         weights, gaussians = self._weighed(nets, step.logits, batch, batch.noise.get("psi"))
         taken = step.taken(weights.detach(), batch.lr, self._drift(nets, batch.lr))
         measured = step.meta_gradient(meta, taken, batch.lr)

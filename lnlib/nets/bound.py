@@ -1,25 +1,20 @@
 """A network at given weights: what a method calls, whether its run trains alone or stacked with others."""
 
 import copy
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import cache
-from threading import Lock
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd import forward_ad
-from torch.autograd.forward_ad import make_dual, unpack_dual
-from torch.func import functional_call, jvp, vjp
+from torch.func import functional_call, vjp
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from lnlib.device import full_precision
 from lnlib.nets.layers import BatchNormOfBatch, Dropout
+from lnlib.nets.record import Record
 
 Tensors = Mapping[str, Tensor]
-_FORWARD_MODE = Lock()
 
 
 class Net:
@@ -48,6 +43,16 @@ class Net:
         buffers = self.buffers if self.skeleton.buffers else {}
         return self.skeleton.evaluate(parameters, buffers, *inputs)
 
+    def recorded(self, *inputs: Any, moving: bool = True) -> "Pass":
+        """A forward pass at the present weights that can be differentiated again; running statistics move,
+        unless `moving` is False.
+        """
+        return Pass(self, lambda: self._call(*inputs) if moving else self.at(self.parameters, *inputs))
+
+    def _call(self, *inputs: Any) -> Any:
+        """The network's own layers, where `torch.compile` has made others too."""
+        return self.module.forward(*inputs)
+
     def gradient(self, output: Tensor, weights: Tensor) -> Tensors:
         """The gradient of Σ weights·output by the present weights; the output's graph stays."""
         named = self.parameters
@@ -68,18 +73,24 @@ class Net:
             found = torch.autograd.grad(value, [*leaves.values()], materialize_grads=True)
         return value.detach(), dict(zip(leaves, found, strict=True))
 
-    @torch.no_grad()
-    def derivative(self, along: Tensors, *inputs: Any) -> tuple[Tensor, ...]:
-        """The directional derivatives of what `at` gives at the present weights, by forward mode; the
-        direction is one tensor a weight.
-        """
-        with _forward_mode(), forward_ad.dual_level(), self.skeleton.forward_mode():
-            duals = {
-                name: make_dual(value, along[name])  # type: ignore[no-untyped-call]
-                for name, value in self.parameters.items()
-            }
-            outputs = self.at(duals, *inputs)
-            return tuple(unpack_dual(output).tangent for output in outputs)  # type: ignore[no-untyped-call]
+
+class Pass:
+    """A forward pass at a network's weights, to be differentiated by them in both directions, more than
+    once; `logits` (B, K) has its graph.
+    """
+
+    def __init__(self, net: Net, evaluate: Callable[[], Any]) -> None:
+        self._net, self._record = net, Record(net.parameters)
+        with torch.enable_grad(), self._record:
+            self.logits: Tensor = evaluate()[0]
+
+    def gradient(self, weights: Tensor) -> Tensors:
+        """The gradient of Σ weights·logits for weights (B, K)."""
+        return self._net.gradient(self.logits, weights)
+
+    def derivative(self, along: Tensors) -> Tensor:
+        """The directional derivative of the logits (B, K); the direction is one tensor a weight."""
+        return self._record.tangent(self.logits, along)
 
 
 class MemberNet(Net):
@@ -99,8 +110,12 @@ class MemberNet(Net):
         return self._buffers
 
     def __call__(self, *inputs: Any) -> Any:
+        if not self._buffers:  # training and evaluation are the same then, and this is faster
+            return self.at(self.parameters, *inputs)
         tensors = {**self.parameters, **self._buffers}
         return functional_call(self.module, tensors, inputs, tie_weights=False)
+
+    _call = __call__
 
 
 class StackedNet(MemberNet):
@@ -119,14 +134,6 @@ class StackedNet(MemberNet):
             value, pull_back, *_ = vjp(function, dict(parameters))
             with full_precision(value):
                 return value, pull_back(torch.ones_like(value), retain_graph=False)[0]
-
-    @torch.no_grad()
-    def derivative(self, along: Tensors, *inputs: Any) -> tuple[Tensor, ...]:
-        """As for any network, by what `torch.func.vmap` can follow."""
-        at = dict(self.parameters)
-        with _forward_mode():
-            found = jvp(lambda parameters: self.at(parameters, *inputs), (at,), (dict(along),))[1]
-        return tuple(found)
 
 
 class _Gradients(torch.autograd.Function):
@@ -149,22 +156,6 @@ class _Gradients(torch.autograd.Function):
         return found, in_dims[2:]
 
 
-@contextmanager
-def _forward_mode() -> Iterator[None]:
-    """One thread at a time: PyTorch has one level of forward differentiation for the whole process."""
-    with _FORWARD_MODE:
-        _quiet_first_use()
-        yield
-
-
-@cache
-def _quiet_first_use() -> None:
-    """PyTorch prepares forward mode at its first use, and warns there of a function of its own."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarning)
-        jvp(torch.sin, (torch.zeros(()),), (torch.ones(()),))
-
-
 class Skeleton:
     """A network's structure without weights, whose BatchNorm layers keep no running statistics.
 
@@ -173,11 +164,9 @@ class Skeleton:
 
     def __init__(self, module: nn.Module, one_type: bool = False) -> None:
         self._structure = copy.deepcopy(module).to("meta").train()
-        self._norms = []
         for name, layer in [*self._structure.named_modules()]:
             if isinstance(layer, _BatchNorm):
-                self._norms.append(BatchNormOfBatch(layer, one_type))
-                setattr(*self._place(name), self._norms[-1])
+                setattr(*self._place(name), BatchNormOfBatch(layer, one_type))
         self.buffers = [name for name, _ in self._structure.named_buffers()]
         weights = [name for name, _ in self._structure.named_parameters()]
         places = {name: self._place(name) for name in weights + self.buffers}
@@ -211,14 +200,3 @@ class Skeleton:
         finally:
             for layer in layers:
                 layer.train()
-
-    @contextmanager
-    def forward_mode(self) -> Iterator[None]:
-        """Within, BatchNorm has the derivative that is quick in forward mode, and none in reverse mode."""
-        for norm in self._norms:
-            norm.forward_mode = True
-        try:
-            yield
-        finally:
-            for norm in self._norms:
-                norm.forward_mode = False

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.overrides import handle_torch_function, has_torch_function
 
 from lnlib.errors import InvalidValue
 
@@ -67,10 +68,22 @@ class BatchNorm1d(nn.BatchNorm1d):
         if not self.side_by_side:
             return super().forward(x)
         self.num_batches_tracked.add_(1)
-        normalised: Tensor = _SideBySide.apply(
+        return batch_norm_side_by_side(
             x, self.running_mean, self.running_var, self.weight, self.bias, self.momentum, self.eps
-        )
-        return normalised
+        )[0]
+
+
+def batch_norm_side_by_side(x: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Tensor]:
+    """BatchNorm for all members of a stack by one call, inside `torch.vmap`: features (B, F), normalised, and
+    what they were shifted and scaled by (F,). `rest` is running mean and variance, weight and bias (F,),
+    momentum and ε.
+    """
+    if has_torch_function((x,)):
+        found = handle_torch_function(batch_norm_side_by_side, (x,), x, *rest)
+    else:
+        found = _SideBySide.apply(x, *rest)
+    normalised, mean, scale = found
+    return normalised, mean, scale
 
 
 class _SideBySide(torch.autograd.Function):
@@ -86,6 +99,7 @@ class _SideBySide(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
         """Nothing to keep: the call inside is recorded by itself."""
+        ctx.mark_non_differentiable(*output[1:])
 
     @staticmethod
     def vmap(
@@ -98,24 +112,21 @@ class _SideBySide(torch.autograd.Function):
         bias: Tensor,
         momentum: float,
         eps: float,
-    ) -> tuple[Tensor, int]:
+    ) -> Any:
         """Features (M, B, F), statistics and weights (M, F) to normalised features (M, B, F)."""
         members, batch, features = x.shape
         columns = (mean.view(-1), var.view(-1), weight.reshape(-1), bias.reshape(-1))
         wide = x.transpose(0, 1).reshape(batch, members * features)
-        wide = F.batch_norm(wide, *columns, True, momentum, eps)
-        return wide.view(batch, members, features).transpose(0, 1).contiguous(), 0
+        wide, mean, scale = torch.native_batch_norm(wide, *columns[2:], *columns[:2], True, momentum, eps)
+        y = wide.view(batch, members, features).transpose(0, 1).contiguous()
+        return (y, mean.view(members, -1), scale.view(members, -1)), (0, 0, 0)
 
 
 class BatchNormOfBatch(nn.Module):
     """BatchNorm by the batch alone: it keeps no running statistics, and has the weights of another layer.
 
-    In `forward_mode` the directional derivative of images takes a third of the passes that PyTorch's own
-    takes. With `one_type` the input gets the type of the weights: torch.func cannot differentiate
-    BatchNorm of two.
+    With `one_type` the input gets the type of the weights: torch.func cannot differentiate BatchNorm of two.
     """
-
-    forward_mode = False
 
     def __init__(self, layer: nn.modules.batchnorm._BatchNorm, one_type: bool = False) -> None:
         super().__init__()
@@ -126,37 +137,4 @@ class BatchNormOfBatch(nn.Module):
         """Features or channels normalised by the batch: (B, C, ...) to (B, C, ...)."""
         if self.one_type:
             x = x.to(self.weight.dtype)
-        if self.forward_mode and x.ndim > 2:
-            normalised: Tensor = _ForwardModeNorm.apply(x, self.weight, self.bias, self.eps)[0]
-            return normalised
         return F.batch_norm(x, None, None, self.weight, self.bias, True, 0.0, self.eps)
-
-
-class _ForwardModeNorm(torch.autograd.Function):
-    """Batch normalisation y = γ(x − μ)r + β with its directional derivative, which is linear in x and ẋ."""
-
-    @staticmethod
-    def forward(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Any:
-        return torch.native_batch_norm(x, weight, bias, None, None, True, 0.0, eps)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        """Keep what the derivative needs."""
-        x, weight, _, _ = inputs
-        _, mean, scale = output
-        ctx.mark_non_differentiable(mean, scale)
-        ctx.save_for_forward(x, weight, mean, scale)
-
-    @staticmethod
-    def jvp(ctx: Any, *tangents: Any) -> tuple[Tensor, None, None]:
-        """ẏ = aẋ + bx + c with a = γr, b = γ̇r − ar²·cov(x, ẋ) and c = β̇ − bμ − a·mean(ẋ), by channel."""
-        x, weight, mean, scale = ctx.saved_tensors
-        x_dot, weight_dot, bias_dot, _ = tangents
-        others, count = [0, *range(2, x.ndim)], x.numel() // x.shape[1]
-        mean_dot = x_dot.sum(others, dtype=weight.dtype) / count
-        covariance = (x * x_dot).sum(others, dtype=weight.dtype) / count - mean * mean_dot
-        a = weight * scale
-        b = weight_dot * scale - a * scale.square() * covariance
-        c = bias_dot - b * mean - a * mean_dot
-        a, b, c = (column.view(1, -1, *[1] * (x.ndim - 2)) for column in (a, b, c))
-        return torch.addcmul(torch.addcmul(c, x, b), x_dot, a).to(x.dtype), None, None

@@ -140,9 +140,8 @@ class ResNet32:
 
 
 class ResNet32Classifier(nn.Module):
-    """What `ResNet32` builds: a 3x3 convolution, fifteen blocks, the mean over the picture, a linear layer.
-
-    Nothing is computed in place, which forward-mode differentiation would refuse.
+    """What `ResNet32` builds: a 3x3 convolution, fifteen blocks, the mean over the picture and a linear
+    layer.
     """
 
     def __init__(self, channels: int, num_classes: int) -> None:

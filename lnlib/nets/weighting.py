@@ -18,7 +18,7 @@ LOG_VARIANCE = -2.0
 
 def _weight_of(inputs: int, hidden: int) -> nn.Sequential:
     """A weight in (0, 1) from a representation: one hidden layer, then a sigmoid."""
-    return nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, 1), nn.Sigmoid())
+    return nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(inplace=True), nn.Linear(hidden, 1), nn.Sigmoid())
 
 
 class Gaussians(NamedTuple):

@@ -50,8 +50,6 @@ class WideResNet:
 class WideResNetClassifier(nn.Module):
     """What `WideResNet` builds: a 3x3 convolution, three stages of blocks, the mean over the picture, a
     linear layer.
-
-    Nothing is computed in place, which forward-mode differentiation would refuse.
     """
 
     def __init__(self, channels: int, num_classes: int, blocks: int, width: int) -> None:

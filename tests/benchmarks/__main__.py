@@ -207,10 +207,12 @@ def store() -> Iterator[Figure]:
 def meta() -> Iterator[Figure]:
     """An iteration of MetaInfoNet against a plain step and against double backward with a rebuilt network.
 
-    Each in a process of its own, one after the other. The bounds of the lessons' net hold in a stack of
-    forty; in small stacks and alone what Python does between two layers takes a larger share.
+    Each in a process of its own; they take turns, and the shortest of each one's rounds counts. The bounds
+    of the lessons' net hold in a stack of forty; in small stacks and alone what Python does between two
+    layers takes a larger share.
     """
-    from tests.benchmarks.double_backward import DoubleBackwardRun, OurRun
+    from tests.benchmarks.double_backward import DoubleBackwardRun, Measured, OurRun
+    from tests.benchmarks.own_process import OwnProcess
 
     for name, net, shape, steps, members in (
         ("ResNet-32, 32×32", ResNet32(), (3, 32, 32), 4, 1),
@@ -228,40 +230,35 @@ def meta() -> Iterator[Figure]:
             "double, channels-last": (DoubleBackwardRun, task, net, torch.channels_last),
         }
         rounds = ROUNDS if "ResNet" in name else 4 * ROUNDS  # short ones suffer more from what else runs
-        best = {key: measured(make, 10 if key == "tenth" else steps, rounds) for key, make in makes.items()}
+        runs = {key: OwnProcess(Measured, *make) for key, make in makes.items()}
+        seconds: dict[str, list[float]] = {key: [] for key in runs}
+        for _ in range(rounds):
+            for key, run in runs.items():
+                seconds[key].append(run("seconds", 10 if key == "tenth" else steps))
+        best = {key: min(values) for key, values in seconds.items()}
         bounded = "alone" not in name and "ten" not in name
         ratios = {
-            "MetaInfoNet / plain step": (best["every"][0] / best["plain"][0], 4.2, at_most),
-            "MetaInfoNet, interval 10 / plain step": (best["tenth"][0] / best["plain"][0], 1.4, at_most),
+            "MetaInfoNet / plain step": (best["every"] / best["plain"], 4.2, at_most),
+            "MetaInfoNet, interval 10 / plain step": (best["tenth"] / best["plain"], 1.4, at_most),
             "double backward, rebuilt network / MetaInfoNet, same layout": (
-                members * best["double, channels-last"][0] / best["every"][0],
+                members * best["double, channels-last"] / best["every"],
                 1.3,
                 at_least,
             ),
             "double backward, rebuilt network, contiguous / MetaInfoNet, channels-last": (
-                members * best["double"][0] / best["every"][0],
+                members * best["double"] / best["every"],
                 1.7,
                 at_least,
             ),
         }
         for what, (ratio, bound, kind) in ratios.items():
             yield kind(f"{name}: {what}", ratio, bound) if bounded else Figure(f"{name}: {what}", ratio, "x")
-        yield Figure(f"{name}: an iteration of MetaInfoNet", 1000 * best["every"][0], "ms")
+        yield Figure(f"{name}: an iteration of MetaInfoNet", 1000 * best["every"], "ms")
         if "ResNet" in name:
-            share = best["every"][1] / best["double, channels-last"][1]
+            share = runs["every"]("peak") / runs["double, channels-last"]("peak")
             yield at_most(f"{name}: peak memory, MetaInfoNet / double backward", share, 0.7)
-
-
-def measured(make: tuple[Any, ...], steps: int, rounds: int) -> tuple[float, int]:
-    """The shortest of several rounds, in seconds an iteration, and the peak of memory in bytes."""
-    from tests.benchmarks.double_backward import Measured
-    from tests.benchmarks.own_process import OwnProcess
-
-    process = OwnProcess(Measured, *make)
-    peak = process("peak")
-    seconds = min(process("seconds", steps) for _ in range(rounds))
-    process.close()
-    return seconds, peak
+        for run in runs.values():
+            run.close()
 
 
 def cuda() -> Iterator[Figure]:

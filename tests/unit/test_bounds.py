@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
@@ -272,12 +272,14 @@ def test_rate_distortion_falls_is_convex_and_never_below_fano(matrix: Array, rat
 
 @PATIENT
 @given(noises(), st.floats(0, 1), st.floats(0, 1))
+@example(np.array([[1, 0, 0], [1, 0, 0], [3 / 11, 4 / 11, 4 / 11]]), 1.9e-22, 3.3e-85)
 def test_sharp_r0_inverts_rate_distortion_and_falls(matrix: Array, one: float, other: float) -> None:
     entropy = bounds.label_entropy(matrix)
     information = np.sort([one, other]) * entropy
     rates = bounds.sharp_r0(matrix, information)
     np.testing.assert_allclose(bounds.rate_distortion(matrix, rates), information, atol=1e-9)
-    assert np.diff(rates) <= 1e-12
+    # The curve is flat at its end: there an error of 1e-16 in the information is one of 1e-8 in the rate.
+    assert np.diff(rates) <= 1e-7
     assert (rates >= bounds.r0(entropy, information, len(matrix)) - 1e-7).all()
     assert bounds.sharp_r0(matrix, 0) == pytest.approx(1 - matrix.max(axis=1).mean(), abs=1e-7)
     assert bounds.sharp_r0(matrix, entropy + 0.1) == pytest.approx(0, abs=1e-12)

@@ -5,14 +5,13 @@ from urllib.error import URLError
 import pytest
 import torch
 import torch.nn.functional as F
-from torch.func import grad, jvp, vmap
 from torchvision.models import ResNet50_Weights, resnet50
 
 from lnlib import data, noise
 from lnlib.data.task import make_task
 from lnlib.errors import DataUnavailable, InvalidValue
 from lnlib.methods import LIMIT, CrossEntropy
-from lnlib.nets import NETS, Net, ResNet32, ResNet34, ResNet50, WideResNet
+from lnlib.nets import NETS, ResNet32, ResNet34, ResNet50, WideResNet
 from lnlib.training import SGD, FlipCrop, Member, fit, sweep
 
 
@@ -122,32 +121,6 @@ def test_initial_weights_are_those_of_the_usual_codes():
 def test_wide_networks_that_cannot_be_are_refused(depth, width, message):
     with pytest.raises(InvalidValue, match=message):
         WideResNet(depth, width)
-
-
-@pytest.mark.filterwarnings("ignore:`torch.jit.script:FutureWarning")  # from PyTorch's own forward mode
-@pytest.mark.parametrize("spec", [ResNet32(), WideResNet(10, 1)])
-def test_directional_derivatives_of_the_losses_agree_with_backward(spec):
-    torch.manual_seed(0)
-    net = Net(spec.build((1, 8, 8), 3).double())
-    x, y = torch.rand(4, 1, 8, 8, dtype=torch.float64), torch.tensor([0, 1, 2, 0])
-    weights = {name: value.detach() for name, value in net.parameters.items()}
-    before = {name: value.clone() for name, value in net.buffers.items()}
-    along = {name: torch.randn_like(value) for name, value in weights.items()}
-
-    def losses(parameters):
-        return F.cross_entropy(net.at(parameters, x)[0], y, reduction="none")
-
-    values, tangents = jvp(losses, (weights,), (along,))
-    for row in range(len(x)):
-        gradient = grad(lambda parameters, row=row: losses(parameters)[row])(weights)
-        expected = sum((gradient[name] * along[name]).sum() for name in along)
-        torch.testing.assert_close(tangents[row], expected, rtol=1e-9, atol=1e-9)
-    # The same for two networks at once, one of them at other weights.
-    stacked = {name: torch.stack([value, value + 0.01 * along[name]]) for name, value in weights.items()}
-    both = vmap(lambda parameters: jvp(losses, (parameters,), (along,)))(stacked)
-    torch.testing.assert_close(both[0][0], values)
-    torch.testing.assert_close(both[1][0], tangents)
-    assert all(torch.equal(value, before[name]) for name, value in net.buffers.items())
 
 
 def two_classes(shape: tuple[int, int, int], count: int = 20) -> data.Dataset:

@@ -218,7 +218,7 @@ class Method:
 
 def one_hot(labels: Int[Tensor, " batch"], num_classes: int) -> Float[Tensor, "batch classes"]:
     """Labels (B,) as rows (B, K) of zeros and a one; unlike `F.one_hot` it works inside `vmap(grad(...))`."""
-    return (labels[:, None] == torch.arange(num_classes, device=labels.device)).to(torch.get_default_dtype())
+    return torch.eye(num_classes, device=labels.device)[labels]
 
 
 def cross_entropy(

@@ -9,7 +9,7 @@ from torch import nn
 
 from lnlib.nets.bound import MemberNet, Net, Skeleton, StackedNet
 from lnlib.nets.cnn import CNN
-from lnlib.nets.layers import BatchNorm1d, Dropout, Memory
+from lnlib.nets.layers import BatchNorm1d, Dropout, Linear, Memory
 from lnlib.nets.mlp import MLP
 from lnlib.nets.resnet import ResNet32, ResNet34, ResNet50
 from lnlib.nets.wide_resnet import WideResNet
@@ -20,6 +20,7 @@ __all__ = [
     "NETS",
     "BatchNorm1d",
     "Dropout",
+    "Linear",
     "MemberNet",
     "Memory",
     "Net",

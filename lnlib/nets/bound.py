@@ -7,12 +7,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, vjp
+from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from lnlib.device import full_precision
 from lnlib.nets.layers import BatchNormOfBatch, Dropout
 from lnlib.nets.record import Record
+from lnlib.nets.together import of_all, of_each
 
 Tensors = Mapping[str, Tensor]
 
@@ -55,12 +56,7 @@ class Net:
 
     def gradient(self, output: Tensor, weights: Tensor) -> Tensors:
         """The gradient of Σ weights·output by the present weights; the output's graph stays."""
-        named = self.parameters
-        with full_precision(output):
-            found = torch.autograd.grad(
-                output, [*named.values()], weights, retain_graph=True, materialize_grads=True
-            )
-        return dict(zip(named, found, strict=True))
+        return _gradients(output, self.parameters, weights)
 
     def value_and_gradient(
         self, function: Callable[[Tensors], Tensor], parameters: Tensors
@@ -69,9 +65,7 @@ class Net:
         leaves = {name: value.detach().requires_grad_() for name, value in parameters.items()}
         with torch.enable_grad():
             value = function(leaves)
-        with full_precision(value):
-            found = torch.autograd.grad(value, [*leaves.values()], materialize_grads=True)
-        return value.detach(), dict(zip(leaves, found, strict=True))
+        return value.detach(), _gradients(value, leaves, torch.ones_like(value))
 
 
 class Pass:
@@ -121,52 +115,51 @@ class MemberNet(Net):
 class StackedNet(MemberNet):
     """Every member at once, inside `torch.vmap`. Autograd acts outside of it."""
 
+    def __call__(self, *inputs: Any) -> Any:
+        if self._buffers:
+            return super().__call__(*inputs)
+        with self.skeleton.side_by_side():
+            return self.at(self.parameters, *inputs)
+
+    _call = __call__
+
     def gradient(self, output: Tensor, weights: Tensor) -> Tensors:
         """As for any network."""
-        named = self.parameters
-        return dict(zip(named, _Gradients.apply(output, weights, *named.values()), strict=True))
+        leaves = {name: of_all(value) for name, value in self.parameters.items()}
+        found = _gradients(of_all(output), leaves, of_all(weights))
+        return {name: of_each(gradient) for name, gradient in found.items()}
 
     def value_and_gradient(
         self, function: Callable[[Tensors], Tensor], parameters: Tensors
     ) -> tuple[Tensor, Tensors]:
-        """As for any network, by what `torch.func.vmap` can follow; faster here than autograd outside."""
-        with torch.no_grad():
-            value, pull_back, *_ = vjp(function, dict(parameters))
-            with full_precision(value):
-                return value, pull_back(torch.ones_like(value), retain_graph=False)[0]
+        """As for any network."""
+        leaves = {name: nn.Parameter(of_all(value.detach())) for name, value in parameters.items()}
+        with torch.enable_grad(), self.skeleton.side_by_side():
+            value = function({name: of_each(leaf) for name, leaf in leaves.items()})
+        found = _gradients(of_all(value), leaves, torch.ones_like(of_all(value)))
+        return value.detach(), {name: of_each(gradient) for name, gradient in found.items()}
 
 
-class _Gradients(torch.autograd.Function):
-    """Gradients by the stacked weights, whose graph lies outside of `torch.vmap`."""
-
-    @staticmethod
-    def forward(*inputs: Any) -> Any:
-        raise NotImplementedError("a stack's networks are used inside torch.vmap only")
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        """Nothing to keep: the gradients are constants."""
-
-    @staticmethod
-    def vmap(info: Any, in_dims: tuple[int, ...], output: Tensor, weights: Tensor, *leaves: Tensor) -> Any:
-        """Gradients with the dimension of the members where the leaves have it; the graph stays."""
-        weights = weights.movedim(in_dims[1], in_dims[0])
-        with full_precision(output):
-            found = torch.autograd.grad(output, leaves, weights, retain_graph=True, materialize_grads=True)
-        return found, in_dims[2:]
+def _gradients(output: Tensor, leaves: Tensors, weights: Tensor) -> Tensors:
+    """The gradient of Σ weights·output by each of the leaves; the graph stays."""
+    with full_precision(output):
+        found = torch.autograd.grad(
+            output, [*leaves.values()], weights, retain_graph=True, materialize_grads=True
+        )
+    return dict(zip(leaves, found, strict=True))
 
 
 class Skeleton:
-    """A network's structure without weights, whose BatchNorm layers keep no running statistics.
+    """A network's structure without weights, whose BatchNorm layers keep no running statistics."""
 
-    With `one_type` these take their input in the type of their weights.
-    """
-
-    def __init__(self, module: nn.Module, one_type: bool = False) -> None:
+    def __init__(self, module: nn.Module) -> None:
         self._structure = copy.deepcopy(module).to("meta").train()
         for name, layer in [*self._structure.named_modules()]:
             if isinstance(layer, _BatchNorm):
-                setattr(*self._place(name), BatchNormOfBatch(layer, one_type))
+                setattr(*self._place(name), BatchNormOfBatch(layer))
+        layers = self._structure.modules()
+        self._together: list[Any] = [layer for layer in layers if getattr(layer, "side_by_side", False)]
+        self._stand_side_by_side(False)
         self.buffers = [name for name, _ in self._structure.named_buffers()]
         weights = [name for name, _ in self._structure.named_parameters()]
         places = {name: self._place(name) for name in weights + self.buffers}
@@ -200,3 +193,16 @@ class Skeleton:
         finally:
             for layer in layers:
                 layer.train()
+
+    @contextmanager
+    def side_by_side(self) -> Iterator[None]:
+        """Within, the layers take all members of a stack by one call, where those of the network do."""
+        self._stand_side_by_side(True)
+        try:
+            yield
+        finally:
+            self._stand_side_by_side(False)
+
+    def _stand_side_by_side(self, so: bool) -> None:
+        for layer in self._together:
+            layer.side_by_side = so

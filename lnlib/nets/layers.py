@@ -1,5 +1,7 @@
 """Layers that the course's networks share."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -9,6 +11,7 @@ from torch import Tensor, nn
 from torch.overrides import handle_torch_function, has_torch_function
 
 from lnlib.errors import InvalidValue
+from lnlib.nets.together import in_stack, of_all, of_each
 
 
 class Dropout(nn.Module):
@@ -47,11 +50,21 @@ class Memory(nn.Module):
             self.register_buffer(name, tensor)
 
 
-class BatchNorm1d(nn.BatchNorm1d):
-    """PyTorch's BatchNorm over (B, F), evaluated as one scale and shift.
+class Linear(nn.Linear):
+    """PyTorch's linear layer; those of a stack of runs are one call where they stand `side_by_side`."""
 
-    With `side_by_side`, the training steps of a stack of runs normalise all members by one call. For large
-    stacks both are faster than `torch.vmap`'s own rules.
+    side_by_side = False
+
+    def forward(self, x: Float[Tensor, "batch inputs"]) -> Float[Tensor, "batch outputs"]:
+        """(B, inputs) to (B, outputs)."""
+        if self.side_by_side and in_stack(x):
+            return linear_side_by_side(x, self.weight, self.bias)
+        return F.linear(x, self.weight, self.bias)
+
+
+class BatchNorm1d(nn.BatchNorm1d):
+    """PyTorch's BatchNorm over (B, F), evaluated as one scale and shift; that of a stack of runs is one call
+    where they stand `side_by_side`.
     """
 
     side_by_side = False
@@ -65,76 +78,75 @@ class BatchNorm1d(nn.BatchNorm1d):
         if not self.training:
             scale = self.weight * torch.rsqrt(self.running_var + self.eps)
             return torch.addcmul(self.bias - self.running_mean * scale, x, scale)
-        if not self.side_by_side:
+        if not (self.side_by_side and in_stack(x)):
             return super().forward(x)
         self.num_batches_tracked.add_(1)
         return batch_norm_side_by_side(
-            x, self.running_mean, self.running_var, self.weight, self.bias, self.momentum, self.eps
+            x, self.running_mean, self.running_var, self.weight, self.bias, self.momentum or 0.0, self.eps
         )[0]
 
 
-def batch_norm_side_by_side(x: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Tensor]:
-    """BatchNorm for all members of a stack by one call, inside `torch.vmap`: features (B, F), normalised, and
-    what they were shifted and scaled by (F,). `rest` is running mean and variance, weight and bias (F,),
-    momentum and ε.
+def linear_side_by_side(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """A linear layer inside `torch.vmap`, of all members by one call: (B, inputs) to (B, outputs)."""
+    if has_torch_function((x,)):
+        recorded: Tensor = handle_torch_function(linear_side_by_side, (x,), x, weight, bias)
+        return recorded
+    factors = of_all(x), of_all(weight).mT
+    return of_each(torch.bmm(*factors) if bias is None else torch.baddbmm(of_all(bias)[:, None], *factors))
+
+
+def batch_norm_side_by_side(
+    x: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor,
+    bias: Tensor,
+    momentum: float,
+    eps: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """BatchNorm inside `torch.vmap`, of all members by one call; it updates the running statistics.
+
+    The normalised features (B, F), and the mean and the scale (F,) that did it.
     """
     if has_torch_function((x,)):
-        found = handle_torch_function(batch_norm_side_by_side, (x,), x, *rest)
-    else:
-        found = _SideBySide.apply(x, *rest)
-    normalised, mean, scale = found
+        given = x, running_mean, running_var, weight, bias, momentum, eps
+        recorded: tuple[Tensor, Tensor, Tensor] = handle_torch_function(batch_norm_side_by_side, (x,), *given)
+        return recorded
+    normalise = partial(torch.native_batch_norm, training=True, momentum=momentum, eps=eps)
+    normalised, mean, scale = side_by_side(normalise, x, weight, bias, running_mean, running_var)
     return normalised, mean, scale
 
 
-class _SideBySide(torch.autograd.Function):
-    """BatchNorm of (M, B, F) under `torch.vmap`, as one of (B, M·F); it updates the running statistics.
-
-    Autograd acts outside of `vmap` and records that one call.
+def side_by_side(function: Callable[..., Any], *tensors: Tensor | None) -> tuple[Tensor, ...]:
+    """Inside `torch.vmap`, what a function of features (B, F) and of columns (F,) gives, as one call for all
+    members: it is given (B, M·F) and (M·F,).
     """
+    stacks = [None if tensor is None else of_all(tensor) for tensor in tensors]
+    members, batch, features = next(stack.shape for stack in stacks if stack is not None and stack.ndim == 3)
 
-    @staticmethod
-    def forward(*inputs: Any) -> Tensor:
-        raise NotImplementedError("BatchNorm goes side by side inside torch.vmap only")
+    def widened(stack: Tensor | None) -> Tensor | None:
+        if stack is None or stack.ndim == 2:
+            return stack if stack is None else stack.reshape(-1)
+        return stack.transpose(0, 1).reshape(batch, members * features)
 
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        """Nothing to keep: the call inside is recorded by itself."""
-        ctx.mark_non_differentiable(*output[1:])
+    def parted(wide: Tensor) -> Tensor:
+        if wide.ndim == 1:
+            return wide.view(members, features)
+        return wide.view(batch, members, features).transpose(0, 1).contiguous()
 
-    @staticmethod
-    def vmap(
-        info: Any,
-        in_dims: tuple[int | None, ...],
-        x: Tensor,
-        mean: Tensor,
-        var: Tensor,
-        weight: Tensor,
-        bias: Tensor,
-        momentum: float,
-        eps: float,
-    ) -> Any:
-        """Features (M, B, F), statistics and weights (M, F) to normalised features (M, B, F)."""
-        members, batch, features = x.shape
-        columns = (mean.view(-1), var.view(-1), weight.reshape(-1), bias.reshape(-1))
-        wide = x.transpose(0, 1).reshape(batch, members * features)
-        wide, mean, scale = torch.native_batch_norm(wide, *columns[2:], *columns[:2], True, momentum, eps)
-        y = wide.view(batch, members, features).transpose(0, 1).contiguous()
-        return (y, mean.view(members, -1), scale.view(members, -1)), (0, 0, 0)
+    return tuple(of_each(parted(wide)) for wide in function(*map(widened, stacks)))
 
 
 class BatchNormOfBatch(nn.Module):
-    """BatchNorm by the batch alone: it keeps no running statistics, and has the weights of another layer.
+    """BatchNorm by the batch alone: it keeps no running statistics, and has the weights of another layer."""
 
-    With `one_type` the input gets the type of the weights: torch.func cannot differentiate BatchNorm of two.
-    """
-
-    def __init__(self, layer: nn.modules.batchnorm._BatchNorm, one_type: bool = False) -> None:
+    def __init__(self, layer: nn.modules.batchnorm._BatchNorm) -> None:
         super().__init__()
         self.weight, self.bias, self.eps = layer.weight, layer.bias, layer.eps
-        self.one_type = one_type
+        self.side_by_side = getattr(layer, "side_by_side", False)
 
     def forward(self, x: Float[Tensor, "batch channels *pixels"]) -> Float[Tensor, "batch channels *pixels"]:
         """Features or channels normalised by the batch: (B, C, ...) to (B, C, ...)."""
-        if self.one_type:
-            x = x.to(self.weight.dtype)
+        if self.side_by_side:
+            return batch_norm_side_by_side(x, None, None, self.weight, self.bias, 0.0, self.eps)[0]
         return F.batch_norm(x, None, None, self.weight, self.bias, True, 0.0, self.eps)

@@ -9,7 +9,7 @@ backward pass), where PyTorch's forward mode makes eleven.
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from threading import Lock
 from typing import Any, NamedTuple
 from weakref import ref
@@ -22,7 +22,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
 
 from lnlib.errors import LnlibError
-from lnlib.nets.layers import batch_norm_side_by_side
+from lnlib.nets.layers import batch_norm_side_by_side, linear_side_by_side, side_by_side
 
 Push = Callable[..., Tensor]
 """From the tangents of a function's inputs (None for a constant) to the tangent of its output."""
@@ -171,39 +171,52 @@ def _batch_norm(
     y, mean, scale = torch.native_batch_norm(
         x, weight, bias, running_mean, running_var, training, momentum, eps
     )
-    return Applied(y, (x, weight, bias), _normalised(x, weight, mean, scale, eps))
+
+    def push(x_dot: Tensor | None, weight_dot: Tensor, bias_dot: Tensor) -> Tensor:
+        return _normalised_dot(x_dot, weight_dot, bias_dot, x, weight, mean, scale, eps)[0]
+
+    return Applied(y, (x, weight, bias), push)
 
 
 def _batch_norm_side_by_side(
     x: Tensor,
-    running_mean: Tensor,
-    running_var: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
     weight: Tensor,
     bias: Tensor,
     momentum: float,
     eps: float,
 ) -> Applied:
     y, mean, scale = batch_norm_side_by_side(x, running_mean, running_var, weight, bias, momentum, eps)
-    return Applied((y, mean, scale), (x, weight, bias), _normalised(x, weight, mean, scale, eps))
+
+    def push(*dots: Tensor | None) -> Tensor:
+        return side_by_side(partial(_normalised_dot, eps=eps), *dots, x, weight, mean, scale)[0]
+
+    return Applied((y, mean, scale), (x, weight, bias), push)
 
 
-def _normalised(x: Tensor, weight: Tensor, mean: Tensor, scale: Tensor, eps: float) -> Push:
-    """The rule of γ(x − μ)r + β, where r is `scale`. The Jacobian of (x − μ)r is symmetric, so the kernel
+def _normalised_dot(
+    x_dot: Tensor | None,
+    weight_dot: Tensor,
+    bias_dot: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    mean: Tensor,
+    scale: Tensor,
+    eps: float,
+) -> tuple[Tensor]:
+    """The tangent of γ(x − μ)r + β, where r is `scale`. The Jacobian of (x − μ)r is symmetric, so the kernel
     that takes gradients back through it takes tangents on.
     """
-
-    def push(x_dot: Tensor | None, weight_dot: Tensor, bias_dot: Tensor) -> Tensor:
-        slope = weight_dot * scale
-        columns = slope, bias_dot - slope * mean
-        slope, offset = (column.view(1, -1, *[1] * (x.ndim - 2)) for column in columns)
-        by_weights = torch.addcmul(offset, x, slope).to(x.dtype)
-        if x_dot is None:
-            return by_weights
-        only_x = [True, False, False]
-        by_x = _norm_backward(x_dot, x, weight, None, None, mean, scale, True, eps, only_x)[0]
-        return by_weights.add_(by_x)
-
-    return push
+    slope = weight_dot * scale
+    columns = slope, bias_dot - slope * mean
+    slope, offset = (column.view(1, -1, *[1] * (x.ndim - 2)) for column in columns)
+    by_weights = torch.addcmul(offset, x, slope).to(x.dtype)
+    if x_dot is None:
+        return (by_weights,)
+    only_x = [True, False, False]
+    by_x = _norm_backward(x_dot, x, weight, None, None, mean, scale, True, eps, only_x)[0]
+    return (by_weights.add_(by_x),)
 
 
 def _by_pytorch(function: Any, args: Any, options: Any, numbers: Mapping[int, int]) -> Applied:
@@ -263,6 +276,7 @@ _LINEAR = (
 RULES: Mapping[Any, Callable[..., Applied | None]] = {
     F.linear: _affine(F.linear),
     torch.conv2d: _affine(torch.conv2d),
+    linear_side_by_side: _affine(linear_side_by_side),
     F.batch_norm: _batch_norm,
     batch_norm_side_by_side: _batch_norm_side_by_side,
     F.relu: _relu,

@@ -10,6 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from lnlib.nets.layers import Linear
+
 HIDDEN = 100
 """Meta-Weight-Net's number of hidden units."""
 LOG_VARIANCE = -2.0
@@ -18,7 +20,7 @@ LOG_VARIANCE = -2.0
 
 def _weight_of(inputs: int, hidden: int) -> nn.Sequential:
     """A weight in (0, 1) from a representation: one hidden layer, then a sigmoid."""
-    return nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(inplace=True), nn.Linear(hidden, 1), nn.Sigmoid())
+    return nn.Sequential(Linear(inputs, hidden), nn.ReLU(inplace=True), Linear(hidden, 1), nn.Sigmoid())
 
 
 class Gaussians(NamedTuple):
@@ -53,8 +55,8 @@ class WeightFromLogits(nn.Module):
 
     def __init__(self, num_classes: int, linear: bool = False, hidden: int = HIDDEN) -> None:
         super().__init__()
-        self.representation = nn.Linear(num_classes, num_classes) if linear else nn.Identity()
-        self.embedding = nn.Linear(num_classes, num_classes, bias=False)
+        self.representation = Linear(num_classes, num_classes) if linear else nn.Identity()
+        self.embedding = Linear(num_classes, num_classes, bias=False)
         self.weight = _weight_of(num_classes, hidden)
 
     def forward(
@@ -82,10 +84,10 @@ class WeightThroughBottleneck(nn.Module):
     ) -> None:
         super().__init__()
         self.skip = skip
-        self.gaussian = nn.Linear(num_classes, 2 * dimensions)
+        self.gaussian = Linear(num_classes, 2 * dimensions)
         nn.init.constant_(self.gaussian.bias[dimensions:], log_variance)
-        self.representation = nn.Linear(dimensions + num_classes * skip, num_classes)
-        self.embedding = nn.Linear(num_classes, num_classes, bias=False)
+        self.representation = Linear(dimensions + num_classes * skip, num_classes)
+        self.embedding = Linear(num_classes, num_classes, bias=False)
         self.weight = _weight_of(num_classes, hidden)
 
     def forward(

@@ -15,7 +15,7 @@ from torch.func import stack_module_state, vmap
 from lnlib.data.task import Split
 from lnlib.device import default_device
 from lnlib.errors import InvalidValue
-from lnlib.nets import BatchNorm1d, MemberNet, Net, Skeleton, StackedNet
+from lnlib.nets import BatchNorm1d, Linear, MemberNet, Net, Skeleton, StackedNet, together
 from lnlib.training import checkpoint
 from lnlib.training.engine import (
     Engine,
@@ -33,8 +33,6 @@ from lnlib.training.images import Images, Resident
 Mode = Literal["auto", "stacked", "solo"]
 Stacked = dict[str, dict[str, Tensor]]
 TIMED_STEPS = 3
-SIDE_BY_SIDE = 20
-"""From so many members on, one wide BatchNorm saves more than its call costs."""
 
 
 def sweep(
@@ -77,7 +75,8 @@ class Sweep:
         self._groups: list[tuple[list[int], Engine]] = []
         for positions in _groups(self.members):
             group = [self.members[position] for position in positions]
-            solo = mode == "solo" or not group[0].method.stackable or (mode == "auto" and len(group) == 1)
+            stackable = together.AVAILABLE and group[0].method.stackable
+            solo = mode == "solo" or not stackable or (mode == "auto" and len(group) == 1)
             stack = None if solo else Stack(group, settings, device, resident, on_step)
             first = (
                 None
@@ -199,10 +198,10 @@ class Stack(Engine):
         self.templates = {name: copy.deepcopy(module).to("meta") for name, module in networks[0].items()}
         for template in self.templates.values():
             for layer in template.modules():
-                if isinstance(layer, BatchNorm1d):
-                    layer.side_by_side = len(self.members) >= SIDE_BY_SIDE
+                if isinstance(layer, Linear | BatchNorm1d):
+                    layer.side_by_side = True
         self._dropout = dropout_widths(self.templates)
-        self.skeletons = {name: Skeleton(module, one_type=True) for name, module in self.templates.items()}
+        self.skeletons = {name: Skeleton(module) for name, module in self.templates.items()}
         self.parameters: Stacked = {}
         self.buffers: Stacked = {}
         for name in self.templates:

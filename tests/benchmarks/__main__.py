@@ -234,7 +234,7 @@ def meta() -> Iterator[Figure]:
         seconds: dict[str, list[float]] = {key: [] for key in runs}
         for _ in range(rounds):
             for key, run in runs.items():
-                seconds[key].append(run("seconds", 10 if key == "tenth" else steps))
+                seconds[key].append(run("seconds", max(10, steps) if key == "tenth" else steps))
         best = {key: min(values) for key, values in seconds.items()}
         bounded = "alone" not in name and "ten" not in name
         ratios = {

@@ -1,6 +1,5 @@
 """`sweep`: members equal their solo runs, grouping, modes, early stopping and checkpoints of stacks."""
 
-import sys
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -26,8 +25,6 @@ from lnlib.training import SGD, Adam, FlipCrop, Member, Settings, sweep
 from lnlib.training import sweep as sweep_function
 from lnlib.training.engine import Engine
 from lnlib.training.sweep import Stack
-
-sweep_module = sys.modules[Stack.__module__]
 
 EPOCHS = {"epochs": 2, "batch_size": 32}
 
@@ -184,17 +181,14 @@ def test_a_member_equals_its_solo_run_in_float64(make_digits_task, case):
             assert one.extra == pytest.approx(other.extra)
 
 
-def test_members_normalised_side_by_side_equal_their_solo_runs(make_digits_task, monkeypatch):
-    members = members_of(make_digits_task, [CrossEntropy()] * 3)
-    options = {"net": MLP(16, 2), "precision": "float64"}
-    solo = run(members, "solo", **options)
-    monkeypatch.setattr(sweep_module, "SIDE_BY_SIDE", 2)
-    wide = run(members, "stacked", **options)
-    for position in range(3):
-        for key, value in solo.member_state(position)["classifier"].items():
-            torch.testing.assert_close(
-                wide.member_state(position)["classifier"][key], value, rtol=1e-8, atol=1e-10
-            )
+def test_without_pytorchs_inner_parts_members_train_one_by_one(make_digits_task, monkeypatch):
+    members = members_of(make_digits_task, [CrossEntropy()] * 2)
+    stacked = run(members, "stacked", net=MLP(16, 2), precision="float64")
+    monkeypatch.setattr("lnlib.nets.together.AVAILABLE", False)
+    alone = run(members, "stacked", net=MLP(16, 2), precision="float64")
+    assert stacked.modes == ["stacked"] * 2 and alone.modes == ["solo"] * 2
+    for key, value in alone.member_state(1)["classifier"].items():
+        torch.testing.assert_close(stacked.member_state(1)["classifier"][key], value, rtol=1e-8, atol=1e-10)
 
 
 def test_dropout_is_drawn_for_every_member_and_step(make_digits_task):

@@ -56,7 +56,7 @@ class Net:
 
     def gradient(self, output: Tensor, weights: Tensor) -> Tensors:
         """The gradient of Σ weights·output by the present weights; the output's graph stays."""
-        return _gradients(output, self.parameters, weights)
+        return _gradients(output, self.parameters, weights, keep=True)
 
     def value_and_gradient(
         self, function: Callable[[Tensors], Tensor], parameters: Tensors
@@ -126,7 +126,7 @@ class StackedNet(MemberNet):
     def gradient(self, output: Tensor, weights: Tensor) -> Tensors:
         """As for any network."""
         leaves = {name: of_all(value) for name, value in self.parameters.items()}
-        found = _gradients(of_all(output), leaves, of_all(weights))
+        found = _gradients(of_all(output), leaves, of_all(weights), keep=True)
         return {name: of_each(gradient) for name, gradient in found.items()}
 
     def value_and_gradient(
@@ -140,11 +140,11 @@ class StackedNet(MemberNet):
         return value.detach(), {name: of_each(gradient) for name, gradient in found.items()}
 
 
-def _gradients(output: Tensor, leaves: Tensors, weights: Tensor) -> Tensors:
-    """The gradient of Σ weights·output by each of the leaves; the graph stays."""
+def _gradients(output: Tensor, leaves: Tensors, weights: Tensor, keep: bool = False) -> Tensors:
+    """The gradient of Σ weights·output by each of the leaves; the graph goes unless it is to be kept."""
     with full_precision(output):
         found = torch.autograd.grad(
-            output, [*leaves.values()], weights, retain_graph=True, materialize_grads=True
+            output, [*leaves.values()], weights, retain_graph=keep, materialize_grads=True
         )
     return dict(zip(leaves, found, strict=True))
 

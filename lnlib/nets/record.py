@@ -48,8 +48,9 @@ class _Step(NamedTuple):
 class Record(TorchFunctionMode):
     """Within, every function of `leaves`, or of what came of them, is written down.
 
-    Layers that draw random numbers or change their input in place cannot be recorded, `Dropout` of this
-    package, ReLU and sums apart; the latter raise `LnlibError`. Works inside `torch.vmap`.
+    What draws random numbers of its own is not differentiated rightly, and an `autograd.Function` by its
+    forward alone. Functions that change a tensor in place raise `LnlibError`, ReLU and sums apart. Works
+    inside `torch.vmap`.
     """
 
     def __init__(self, leaves: Mapping[str, Tensor]) -> None:

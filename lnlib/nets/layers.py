@@ -57,7 +57,7 @@ class Linear(nn.Linear):
 
     def forward(self, x: Float[Tensor, "batch inputs"]) -> Float[Tensor, "batch outputs"]:
         """(B, inputs) to (B, outputs)."""
-        if self.side_by_side and in_stack(x):
+        if self.side_by_side and in_stack(x, self.weight):
             return linear_side_by_side(x, self.weight, self.bias)
         return F.linear(x, self.weight, self.bias)
 
@@ -78,7 +78,7 @@ class BatchNorm1d(nn.BatchNorm1d):
         if not self.training:
             scale = self.weight * torch.rsqrt(self.running_var + self.eps)
             return torch.addcmul(self.bias - self.running_mean * scale, x, scale)
-        if not (self.side_by_side and in_stack(x)):
+        if not (self.side_by_side and in_stack(x, self.weight)):
             return super().forward(x)
         self.num_batches_tracked.add_(1)
         return batch_norm_side_by_side(

@@ -24,10 +24,9 @@ else:
     AVAILABLE = True
 
 
-def in_stack(tensor: Tensor) -> bool:
-    """Whether it is one member's tensor inside `torch.vmap`."""
-    found: bool = AVAILABLE and is_batchedtensor(tensor)
-    return found
+def in_stack(*tensors: Tensor) -> bool:
+    """Whether all of them are one member's inside `torch.vmap`."""
+    return AVAILABLE and all(map(is_batchedtensor, tensors))
 
 
 def of_all(tensor: Tensor) -> Tensor:

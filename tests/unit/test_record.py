@@ -85,6 +85,26 @@ def test_a_stack_has_the_derivatives_of_its_members(spec, together):
     torch.testing.assert_close(found, torch.stack(expected), rtol=1e-8, atol=1e-8)
 
 
+def test_members_that_share_their_weights_are_not_taken_together():
+    """Another vmap than a stack's: over pictures, say, or over weights alone."""
+    module = MLP(8, 2).build((1, 8, 8), 3)
+    for layer in module.modules():
+        if hasattr(layer, "side_by_side"):
+            layer.side_by_side = True
+    x = torch.rand(5, 4, 1, 8, 8)
+    module.eval()
+    torch.testing.assert_close(vmap(lambda x: module(x)[0])(x), module(x.flatten(0, 1))[0].view(5, 4, 3))
+    last = module.output
+    weights = torch.stack([last.weight.detach(), 2 * last.weight.detach()])
+    hidden = torch.rand(4, 8)
+
+    def logits(weight):
+        return torch.func.functional_call(last, {"weight": weight}, (hidden,))
+
+    expected = torch.stack([F.linear(hidden, weight, last.bias) for weight in weights])
+    torch.testing.assert_close(vmap(logits)(weights), expected)
+
+
 class Odd(nn.Module):
     """Functions that have no rule of their own, each with what depends on the weights in another place."""
 

@@ -109,7 +109,8 @@ class MemberNet(Net):
         tensors = {**self.parameters, **self._buffers}
         return functional_call(self.module, tensors, inputs, tie_weights=False)
 
-    _call = __call__
+    def _call(self, *inputs: Any) -> Any:
+        return self(*inputs)
 
 
 class StackedNet(MemberNet):
@@ -120,8 +121,6 @@ class StackedNet(MemberNet):
             return super().__call__(*inputs)
         with self.skeleton.side_by_side():
             return self.at(self.parameters, *inputs)
-
-    _call = __call__
 
     def gradient(self, output: Tensor, weights: Tensor) -> Tensors:
         """As for any network."""

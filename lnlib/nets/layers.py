@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.overrides import handle_torch_function, has_torch_function
+from torch.overrides import wrap_torch_function
 
 from lnlib.errors import InvalidValue
 from lnlib.nets.together import in_stack, of_all, of_each
@@ -86,15 +86,14 @@ class BatchNorm1d(nn.BatchNorm1d):
         )[0]
 
 
+@wrap_torch_function(lambda x, *rest: (x,))
 def linear_side_by_side(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """A linear layer inside `torch.vmap`, of all members by one call: (B, inputs) to (B, outputs)."""
-    if has_torch_function((x,)):
-        recorded: Tensor = handle_torch_function(linear_side_by_side, (x,), x, weight, bias)
-        return recorded
     factors = of_all(x), of_all(weight).mT
     return of_each(torch.bmm(*factors) if bias is None else torch.baddbmm(of_all(bias)[:, None], *factors))
 
 
+@wrap_torch_function(lambda x, *rest: (x,))
 def batch_norm_side_by_side(
     x: Tensor,
     running_mean: Tensor | None,
@@ -108,10 +107,6 @@ def batch_norm_side_by_side(
 
     The normalised features (B, F), and the mean and the scale (F,) that did it.
     """
-    if has_torch_function((x,)):
-        given = x, running_mean, running_var, weight, bias, momentum, eps
-        recorded: tuple[Tensor, Tensor, Tensor] = handle_torch_function(batch_norm_side_by_side, (x,), *given)
-        return recorded
     normalise = partial(torch.native_batch_norm, training=True, momentum=momentum, eps=eps)
     normalised, mean, scale = side_by_side(normalise, x, weight, bias, running_mean, running_var)
     return normalised, mean, scale
@@ -124,9 +119,9 @@ def side_by_side(function: Callable[..., Any], *tensors: Tensor | None) -> tuple
     stacks = [None if tensor is None else of_all(tensor) for tensor in tensors]
     members, batch, features = next(stack.shape for stack in stacks if stack is not None and stack.ndim == 3)
 
-    def widened(stack: Tensor | None) -> Tensor | None:
-        if stack is None or stack.ndim == 2:
-            return stack if stack is None else stack.reshape(-1)
+    def widened(stack: Tensor) -> Tensor:
+        if stack.ndim == 2:
+            return stack.reshape(-1)
         return stack.transpose(0, 1).reshape(batch, members * features)
 
     def parted(wide: Tensor) -> Tensor:
@@ -134,7 +129,8 @@ def side_by_side(function: Callable[..., Any], *tensors: Tensor | None) -> tuple
             return wide.view(members, features)
         return wide.view(batch, members, features).transpose(0, 1).contiguous()
 
-    return tuple(of_each(parted(wide)) for wide in function(*map(widened, stacks)))
+    given = (None if stack is None else widened(stack) for stack in stacks)
+    return tuple(of_each(parted(wide)) for wide in function(*given))
 
 
 class BatchNormOfBatch(nn.Module):

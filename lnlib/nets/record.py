@@ -179,16 +179,9 @@ def _batch_norm(
     return Applied(y, (x, weight, bias), push)
 
 
-def _batch_norm_side_by_side(
-    x: Tensor,
-    running_mean: Tensor | None,
-    running_var: Tensor | None,
-    weight: Tensor,
-    bias: Tensor,
-    momentum: float,
-    eps: float,
-) -> Applied:
-    y, mean, scale = batch_norm_side_by_side(x, running_mean, running_var, weight, bias, momentum, eps)
+def _batch_norm_side_by_side(*given: Any) -> Applied:
+    y, mean, scale = batch_norm_side_by_side(*given)
+    x, _, _, weight, bias, _, eps = given
 
     def push(*dots: Tensor | None) -> Tensor:
         return side_by_side(partial(_normalised_dot, eps=eps), *dots, x, weight, mean, scale)[0]

@@ -208,7 +208,7 @@ def meta() -> Iterator[Figure]:
     """An iteration of MetaInfoNet against a plain step and against double backward with a rebuilt network.
 
     Each in a process of its own; they take turns, and the shortest of each one's rounds counts. The bounds
-    of the lessons' net hold in a stack of forty; in small stacks and alone what Python does between two
+    of the lessons' net are set for a stack of forty; in small stacks and alone what Python does between two
     layers takes a larger share.
     """
     from tests.benchmarks.double_backward import DoubleBackwardRun, Measured, OurRun

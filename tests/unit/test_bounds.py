@@ -279,7 +279,7 @@ def test_sharp_r0_inverts_rate_distortion_and_falls(matrix: Array, one: float, o
     rates = bounds.sharp_r0(matrix, information)
     np.testing.assert_allclose(bounds.rate_distortion(matrix, rates), information, atol=1e-9)
     # The curve is flat at its end: there an error of 1e-16 in the information is one of 1e-8 in the rate.
-    assert np.diff(rates) <= 1e-7
+    assert np.diff(rates) <= (1e-12 if information[0] > 1e-6 else 1e-7)
     assert (rates >= bounds.r0(entropy, information, len(matrix)) - 1e-7).all()
     assert bounds.sharp_r0(matrix, 0) == pytest.approx(1 - matrix.max(axis=1).mean(), abs=1e-7)
     assert bounds.sharp_r0(matrix, entropy + 0.1) == pytest.approx(0, abs=1e-12)

@@ -2,7 +2,6 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from statistics import median
 
 import numpy as np
 import pytest
@@ -118,36 +117,52 @@ def setting(net, shape, dtype, batch, seed=3):
     return Net(module), weighting, train, meta, torch.randn(batch, 10, dtype=dtype)
 
 
-# Rounding decides on which side of its kink a ReLU is that is very near it, and then float32 differs by 1e-4
-# and more, either way from float64. That is rare on 8×8 pixels: most of three draws must be within the bound.
+@pytest.fixture
+def one_thread():
+    """Rounding hangs on the number of threads, and decides on which side of its kink a ReLU is that is very
+    near it."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+# The bound of float32 holds as far as no ReLU is so near its kink that rounding decides on which side it is:
+# ResNet-32 on 32×32 pixels at lr .1 differs by 1e-4, and either way by more from float64. On 8×8 it is rare.
+@pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 1e-5), (torch.float64, 1e-10)])
-@pytest.mark.parametrize(("net", "shape", "batch"), [(MLP(32, 2), (1, 8, 8), 40), (ResNet32(), (3, 8, 8), 8)])
+@pytest.mark.parametrize(
+    ("net", "shape", "batch", "seed"),
+    [
+        (MLP(32, 2), (1, 8, 8), 40, 3),
+        (ResNet32(), (3, 16, 16), 12, 3),
+        (ResNet32(), (3, 8, 8), 8, 0),
+        (ResNet32(), (3, 8, 8), 8, 1),
+    ],
+)
 @pytest.mark.parametrize("how", ["sum", "mean"])
 def test_forward_mode_equals_double_backward_over_the_whole_weighting_network(
-    net, shape, batch, dtype, bound, how
+    net, shape, batch, seed, dtype, bound, how
 ):
-    differences = []
-    for seed in range(3):
-        classifier, weighting, train, meta, psi = setting(net, shape, dtype, batch, seed)
-        labels = one_hot(train.y, 10).to(dtype)
-        before = {name: value.clone() for name, value in classifier.module.state_dict().items()}
+    classifier, weighting, train, meta, psi = setting(net, shape, dtype, batch, seed)
+    labels = one_hot(train.y, 10).to(dtype)
+    before = {name: value.clone() for name, value in classifier.module.state_dict().items()}
 
-        step = VirtualStep(classifier, train)
-        weights = normalized(weighting(step.logits, labels, psi)[0], how)
-        found = step.meta_gradient(meta, step.taken(weights.detach(), 0.1), 0.1)
-        exact = torch.autograd.grad((found.by_weight * weights).sum(), [*weighting.parameters()])
+    step = VirtualStep(classifier, train)
+    weights = normalized(weighting(step.logits, labels, psi)[0], how)
+    found = step.meta_gradient(meta, step.taken(weights.detach(), 0.1), 0.1)
+    exact = torch.autograd.grad((found.by_weight * weights).sum(), [*weighting.parameters()])
 
-        again = normalized(weighting(step.logits, labels, psi)[0], how)
-        loss = double_backward_loss(classifier, train, again, meta, 0.1)
-        expected = torch.autograd.grad(loss, [*weighting.parameters()])
+    again = normalized(weighting(step.logits, labels, psi)[0], how)
+    loss = double_backward_loss(classifier, train, again, meta, 0.1)
+    expected = torch.autograd.grad(loss, [*weighting.parameters()])
 
-        one, other = (torch.cat([part.flatten() for part in parts]) for parts in (exact, expected))
-        differences.append(float((one - other).norm() / other.norm()))
-        assert found.loss.item() == pytest.approx(loss.item(), rel=10 * bound)
-        # Neither weights nor running statistics have moved.
-        after = classifier.module.state_dict()
-        assert all(torch.equal(value, after[name]) for name, value in before.items())
-    assert median(differences) < bound and max(differences) < 0.05
+    one, other = (torch.cat([part.flatten() for part in parts]) for parts in (exact, expected))
+    assert (one - other).norm() / other.norm() < bound
+    assert found.loss.item() == pytest.approx(loss.item(), rel=10 * bound)
+    # Neither weights nor running statistics have moved.
+    after = classifier.module.state_dict()
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
 
 
 def test_the_hypergradient_is_what_finite_differences_give():

@@ -61,7 +61,7 @@ def test_dropped_units_stay_dropped():
 
 
 @pytest.mark.parametrize("together", [False, True])
-@pytest.mark.parametrize("spec", [MLP(8, 2), CNN(), ResNet32()])
+@pytest.mark.parametrize("spec", [MLP(8, 2), CNN(), ResNet32(), WideResNet(10, 1)])
 def test_a_stack_has_the_derivatives_of_its_members(spec, together):
     torch.manual_seed(0)
     modules = [spec.build((1, 8, 8), 3).double() for _ in range(2)]

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from lnlib.data.task import Task
 from lnlib.errors import InvalidValue
-from lnlib.methods.base import Examples, cross_entropy, one_hot
+from lnlib.methods.base import Examples, cross_entropy
 from lnlib.methods.hypergradient import VirtualStep
 from lnlib.methods.meta_weighting import MetaWeighting, normalized
 from lnlib.nets import Net
@@ -51,16 +51,15 @@ def gradient_norms(
         torch.manual_seed(seed)
         classifier = Net(LinearClassifier(train.x[0].numel(), task.num_classes).double())
         nets = {"classifier": classifier, "weighting": Net(method.new_weighting(task.num_classes).double())}
-    labels = one_hot(train.y, task.num_classes).double()
     theta, phi = (list(nets[name].module.parameters()) for name in ("classifier", "weighting"))
     rows = []
     for t in range(1, steps + 1):
         step = VirtualStep(classifier, train)
-        weights = normalized(method.raw_weights(nets, step.logits, labels, None)[0], "sum")
+        weights = normalized(method.raw_weights(nets, step.logits, train.y, None)[0], "sum")
         measured = step.meta_gradient(meta, step.taken(weights.detach(), lr), lr)
         by_phi = torch.autograd.grad((measured.by_weight * weights).sum(), phi)
         _descend(phi, by_phi, meta_lr / t**0.5)
-        raw = method.raw_weights(nets, step.logits, labels, None)[0].detach()
+        raw = method.raw_weights(nets, step.logits, train.y, None)[0].detach()
         losses = cross_entropy(classifier(train.x)[0], train.y)
         by_theta = torch.autograd.grad((normalized(raw, "sum") * losses).sum(), theta)
         meta_by_theta = torch.autograd.grad(cross_entropy(classifier(meta.x)[0], meta.y).mean(), theta)

@@ -33,5 +33,5 @@ class LogitNet(MetaWeighting):
     def raw_weights(
         self, nets: Nets, logits: Tensor, labels: Tensor, noise: Tensor | None
     ) -> tuple[Tensor, None]:
-        """Weights (B,) of logits (B, K) under labels (B, K); nothing is bounded."""
+        """Weights (B,) of logits (B, K) under labels (B,); nothing is bounded."""
         return nets["weighting"](logits, labels), None

@@ -6,10 +6,9 @@ MetaInfoNet, section 3.2; Shu et al. (2019).
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor, nn
 
-from lnlib.methods.base import Nets
+from lnlib.methods.base import Nets, cross_entropy
 from lnlib.methods.meta_weighting import MetaWeighting
 from lnlib.nets.weighting import WeightFromLoss
 
@@ -28,6 +27,5 @@ class LossNet(MetaWeighting):
     def raw_weights(
         self, nets: Nets, logits: Tensor, labels: Tensor, noise: Tensor | None
     ) -> tuple[Tensor, None]:
-        """Weights (B,) from the losses of logits (B, K) under labels (B, K); nothing is bounded."""
-        losses = -(labels * torch.log_softmax(logits, dim=1)).sum(dim=1)
-        return nets["weighting"](losses), None
+        """Weights (B,) from the losses of logits (B, K) under labels (B,); nothing is bounded."""
+        return nets["weighting"](cross_entropy(logits, labels)), None

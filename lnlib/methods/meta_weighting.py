@@ -25,7 +25,6 @@ from lnlib.methods.base import (
     TrainingData,
     cross_entropy,
     mean_one,
-    one_hot,
 )
 from lnlib.methods.hypergradient import Parameters, VirtualStep
 from lnlib.nets import Memory
@@ -88,7 +87,7 @@ class MetaWeighting(Method):
     def raw_weights(
         self, nets: Nets, logits: Tensor, labels: Tensor, noise: Tensor | None
     ) -> tuple[Tensor, Gaussians | None]:
-        """Weights w̃ (B,) before normalisation, of logits (B, K) under one-hot labels (B, K), and the
+        """Weights w̃ (B,) before normalisation, of logits (B, K) under labels (B,), and the
         distributions of the representation between them, where it is a bottleneck.
         """
         raise NotImplementedError
@@ -168,7 +167,7 @@ class MetaWeighting(Method):
     ) -> tuple[Tensor, Gaussians | None]:
         """Normalised weights (B,), not rounded to a type of fewer digits than the images have."""
         with full_precision(logits):
-            raw, gaussians = self.raw_weights(nets, logits.to(batch.x.dtype), batch.one_hot, noise)
+            raw, gaussians = self.raw_weights(nets, logits.to(batch.x.dtype), batch.y, noise)
             return normalized(raw, self.normalization), gaussians
 
     def _remember(self, nets: Nets) -> None:
@@ -199,7 +198,7 @@ class MetaWeighting(Method):
     def sample_weights(self, nets: Nets, data: TrainingData) -> Float[Tensor, " train"]:
         """The network's weights of all training examples (N,), from eval-mode logits, with mean one."""
         logits, _ = data.outputs(nets["classifier"])
-        raw, _ = self.raw_weights(nets, logits, one_hot(data.labels, data.num_classes).to(logits.dtype), None)
+        raw, _ = self.raw_weights(nets, logits, data.labels, None)
         return mean_one(raw)
 
 

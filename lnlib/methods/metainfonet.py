@@ -64,7 +64,7 @@ class MetaInfoNet(MetaWeighting):
     def raw_weights(
         self, nets: Nets, logits: Tensor, labels: Tensor, noise: Tensor | None
     ) -> tuple[Tensor, Gaussians]:
-        """Weights (B,) of logits (B, K) under labels (B, K), through a sample of ψ or its mean without noise;
+        """Weights (B,) of logits (B, K) under labels (B,), through a sample of ψ or its mean without noise;
         and ψ's distributions.
         """
         weights, gaussians = nets["weighting"](logits, labels, noise)

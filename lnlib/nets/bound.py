@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils._pytree import tree_map
 
 from lnlib.device import full_precision
 from lnlib.nets.layers import BatchNormOfBatch, Dropout
 from lnlib.nets.record import Record
-from lnlib.nets.together import of_all, of_each
+from lnlib.nets.together import in_stack, of_all, of_each
 
 Tensors = Mapping[str, Tensor]
 
@@ -119,8 +120,18 @@ class StackedNet(MemberNet):
     def __call__(self, *inputs: Any) -> Any:
         if self._buffers:
             return super().__call__(*inputs)
+        if getattr(self.module, "takes_stacks", False):
+            tensors = [value for value in inputs if isinstance(value, Tensor)]
+            if in_stack(*tensors, *self.parameters.values()):
+                return self._at_once(*inputs)
         with self.skeleton.side_by_side():
             return self.at(self.parameters, *inputs)
+
+    def _at_once(self, *inputs: Any) -> Any:
+        """The outputs for all members by one call."""
+        parameters = {name: of_all(value) for name, value in self.parameters.items()}
+        stacks = (of_all(value) if isinstance(value, Tensor) else value for value in inputs)
+        return tree_map(of_each, self.skeleton.evaluate(parameters, {}, *stacks))
 
     def gradient(self, output: Tensor, weights: Tensor) -> Tensors:
         """As for any network."""

@@ -51,12 +51,16 @@ class Memory(nn.Module):
 
 
 class Linear(nn.Linear):
-    """PyTorch's linear layer; those of a stack of runs are one call where they stand `side_by_side`."""
+    """PyTorch's linear layer; those of a stack of runs are one call where they stand `side_by_side`, or where
+    the weights and inputs of all members come together.
+    """
 
     side_by_side = False
 
-    def forward(self, x: Float[Tensor, "batch inputs"]) -> Float[Tensor, "batch outputs"]:
+    def forward(self, x: Float[Tensor, "*members batch inputs"]) -> Float[Tensor, "*members batch outputs"]:
         """(B, inputs) to (B, outputs)."""
+        if self.weight.ndim == 3:
+            return _stacked_linear(x, self.weight, self.bias)
         if self.side_by_side and in_stack(x, self.weight):
             return linear_side_by_side(x, self.weight, self.bias)
         return F.linear(x, self.weight, self.bias)
@@ -89,8 +93,12 @@ class BatchNorm1d(nn.BatchNorm1d):
 @wrap_torch_function(lambda x, *rest: (x,))
 def linear_side_by_side(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """A linear layer inside `torch.vmap`, of all members by one call: (B, inputs) to (B, outputs)."""
-    factors = of_all(x), of_all(weight).mT
-    return of_each(torch.bmm(*factors) if bias is None else torch.baddbmm(of_all(bias)[:, None], *factors))
+    return of_each(_stacked_linear(of_all(x), of_all(weight), None if bias is None else of_all(bias)))
+
+
+def _stacked_linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    factors = x, weight.mT
+    return torch.bmm(*factors) if bias is None else torch.baddbmm(bias[:, None], *factors)
 
 
 @wrap_torch_function(lambda x, *rest: (x,))

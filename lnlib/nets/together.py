@@ -17,6 +17,7 @@ try:
         is_batchedtensor,
         maybe_current_level,
         maybe_get_bdim,
+        maybe_get_level,
     )
 except ImportError:
     AVAILABLE = False
@@ -25,8 +26,11 @@ else:
 
 
 def in_stack(*tensors: Tensor) -> bool:
-    """Whether all of them are one member's inside `torch.vmap`."""
-    return AVAILABLE and all(map(is_batchedtensor, tensors))
+    """Whether all of them are one member's inside `torch.vmap`, and in no other transform within it."""
+    if not AVAILABLE or not all(map(is_batchedtensor, tensors)):
+        return False
+    level = maybe_current_level()
+    return all(maybe_get_level(tensor) == level for tensor in tensors)
 
 
 def of_all(tensor: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ MetaInfoNet, sections 3.2, 4.2 and 4.3, figures 3 and 4. The paper leaves the si
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from lnlib.nets.layers import Linear
@@ -35,20 +35,39 @@ class Gaussians(NamedTuple):
         return kl_to_standard_normal(self.mean, self.log_variance)
 
 
-class WeightFromLoss(nn.Module):
+class WeightingNet(nn.Module):
+    """A network that a stack of runs calls once for all members: it leaves leading dimensions alone, and its
+    layers take weights that have one.
+    """
+
+    takes_stacks = True
+
+
+class LabelEmbedding(nn.Linear):
+    """A linear layer without bias for one-hot labels, which looks their columns up."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__(num_classes, num_classes, bias=False)
+
+    def forward(self, labels: Int[Tensor, "*members batch"]) -> Float[Tensor, "*members batch classes"]:
+        """Labels (B,) to (B, K)."""
+        return self.weight.mT.gather(-2, labels[..., None].expand(*labels.shape, self.out_features))
+
+
+class WeightFromLoss(WeightingNet):
     """LossNet: 1-100-1, from an example's cross-entropy (B,) to its weight (B,). 301 parameters."""
 
     def __init__(self, hidden: int = HIDDEN) -> None:
         super().__init__()
         self.weight = _weight_of(1, hidden)
 
-    def forward(self, losses: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
+    def forward(self, losses: Float[Tensor, "*members batch"]) -> Float[Tensor, "*members batch"]:
         """Weights in (0, 1)."""
-        weights: Tensor = self.weight(losses[:, None])
-        return weights[:, 0]
+        weights: Tensor = self.weight(losses[..., None])
+        return weights[..., 0]
 
 
-class WeightFromLogits(nn.Module):
+class WeightFromLogits(WeightingNet):
     """LogitNet: logits times an embedding of the given label, class by class, then K-100-1. With `linear` the
     logits pass a Linear(K, K) first: MetaInfoNet without noise, penalty or second path, as a control.
     """
@@ -56,18 +75,18 @@ class WeightFromLogits(nn.Module):
     def __init__(self, num_classes: int, linear: bool = False, hidden: int = HIDDEN) -> None:
         super().__init__()
         self.representation = Linear(num_classes, num_classes) if linear else nn.Identity()
-        self.embedding = Linear(num_classes, num_classes, bias=False)
+        self.embedding = LabelEmbedding(num_classes)
         self.weight = _weight_of(num_classes, hidden)
 
     def forward(
-        self, logits: Float[Tensor, "batch classes"], one_hot: Float[Tensor, "batch classes"]
-    ) -> Float[Tensor, " batch"]:
-        """Weights in (0, 1) of logits (B, K) under given labels (B, K)."""
-        weights: Tensor = self.weight(self.representation(logits) * self.embedding(one_hot))
-        return weights[:, 0]
+        self, logits: Float[Tensor, "*members batch classes"], labels: Int[Tensor, "*members batch"]
+    ) -> Float[Tensor, "*members batch"]:
+        """Weights in (0, 1) of logits (B, K) under given labels (B,)."""
+        weights: Tensor = self.weight(self.representation(logits) * self.embedding(labels))
+        return weights[..., 0]
 
 
-class WeightThroughBottleneck(nn.Module):
+class WeightThroughBottleneck(WeightingNet):
     """MetaInfoNet: the logits become a Gaussian ψ of d dimensions; [ψ; z] (with `skip`) or ψ becomes K
     numbers that meet the label's embedding as in LogitNet.
 
@@ -87,26 +106,26 @@ class WeightThroughBottleneck(nn.Module):
         self.gaussian = Linear(num_classes, 2 * dimensions)
         nn.init.constant_(self.gaussian.bias[dimensions:], log_variance)
         self.representation = Linear(dimensions + num_classes * skip, num_classes)
-        self.embedding = Linear(num_classes, num_classes, bias=False)
+        self.embedding = LabelEmbedding(num_classes)
         self.weight = _weight_of(num_classes, hidden)
 
     def forward(
         self,
-        logits: Float[Tensor, "batch classes"],
-        one_hot: Float[Tensor, "batch classes"],
-        noise: Float[Tensor, "batch dimensions"] | None,
-    ) -> tuple[Float[Tensor, " batch"], Gaussians]:
-        """Weights in (0, 1), and p(ψ|z), of logits (B, K) under given labels (B, K).
+        logits: Float[Tensor, "*members batch classes"],
+        labels: Int[Tensor, "*members batch"],
+        noise: Float[Tensor, "*members batch dimensions"] | None,
+    ) -> tuple[Float[Tensor, "*members batch"], Gaussians]:
+        """Weights in (0, 1), and p(ψ|z), of logits (B, K) under given labels (B,).
 
         ψ = μ + σ·noise with standard normal numbers (B, d), or its mean without.
         """
-        gaussians = Gaussians(*self.gaussian(logits).chunk(2, dim=1))
+        gaussians = Gaussians(*self.gaussian(logits).chunk(2, dim=-1))
         psi = gaussians.mean
         if noise is not None:
             psi = psi + torch.exp(gaussians.log_variance / 2) * noise
-        joined = torch.cat([psi, logits], dim=1) if self.skip else psi
-        weights: Tensor = self.weight(self.representation(joined) * self.embedding(one_hot))
-        return weights[:, 0], gaussians
+        joined = torch.cat([psi, logits], dim=-1) if self.skip else psi
+        weights: Tensor = self.weight(self.representation(joined) * self.embedding(labels))
+        return weights[..., 0], gaussians
 
 
 def kl_to_standard_normal(

@@ -12,7 +12,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from lnlib.data.task import Task
 from lnlib.device import default_device
-from lnlib.methods.base import Method, cross_entropy, one_hot
+from lnlib.methods.base import Method, cross_entropy
 from lnlib.nets import NetSpec
 from lnlib.nets.weighting import WeightThroughBottleneck
 from lnlib.training import Member, Settings
@@ -43,7 +43,7 @@ class DoubleBackwardRun:
         return x, task.train.labels[first : first + 100]
 
     def weights(self, logits: Tensor, noise: Tensor | None) -> tuple[Tensor, Tensor]:
-        raw, gaussians = self.weighting(logits.detach(), one_hot(self.y, 10), noise)
+        raw, gaussians = self.weighting(logits.detach(), self.y, noise)
         return raw / raw.sum(), gaussians.nats
 
     def iteration(self) -> None:

@@ -2,12 +2,15 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 from torch import nn
+from torch.func import stack_module_state, vmap
+from torch.utils._pytree import tree_leaves
 
 from lnlib import data, noise
 from lnlib.data.task import make_task
@@ -17,7 +20,7 @@ from lnlib.methods.base import cross_entropy, mean_one, one_hot
 from lnlib.methods.hypergradient import VirtualStep, double_backward_loss, finite_differences
 from lnlib.methods.l2rw import agreement
 from lnlib.methods.meta_weighting import MetaWeighting, normalized
-from lnlib.nets import MLP, Net, ResNet32
+from lnlib.nets import MLP, Net, ResNet32, Skeleton, StackedNet
 from lnlib.nets.weighting import (
     WeightFromLogits,
     WeightFromLoss,
@@ -74,7 +77,7 @@ def test_the_divergence_is_the_closed_form_and_an_average_of_log_ratios():
 def test_the_bottleneck_without_noise_takes_the_mean_and_begins_quiet():
     torch.manual_seed(0)
     net = WeightThroughBottleneck(10, 6)
-    logits, labels = torch.randn(8, 10), torch.eye(10)[:8]
+    logits, labels = torch.randn(8, 10), torch.arange(8)
     weights, gaussians = net(logits, labels, None)
     assert torch.equal(weights, net(logits, labels, torch.zeros(8, 6))[0])
     assert not torch.equal(weights, net(logits, labels, torch.ones(8, 6))[0])
@@ -86,9 +89,42 @@ def test_the_bottleneck_without_noise_takes_the_mean_and_begins_quiet():
 def test_lossnet_sees_the_loss_and_nothing_else():
     nets = {"weighting": Net(WeightFromLoss())}
     logits, labels = torch.randn(6, 10), torch.arange(6)
-    raw, gaussians = LossNet().raw_weights(nets, logits, one_hot(labels, 10), None)
+    raw, gaussians = LossNet().raw_weights(nets, logits, labels, None)
     assert torch.allclose(raw, nets["weighting"](cross_entropy(logits, labels)))
     assert gaussians is None
+
+
+GIVEN = torch.randn(3, 8, 4).double(), torch.arange(24).view(3, 8) % 4
+
+
+@pytest.mark.parametrize(
+    ("new", "inputs"),
+    [
+        (WeightFromLoss, (torch.rand(3, 8).double(),)),
+        (partial(WeightFromLogits, 4, linear=True), GIVEN),
+        (partial(WeightThroughBottleneck, 4, 3), (*GIVEN, torch.randn(3, 8, 3).double())),
+        (partial(WeightThroughBottleneck, 4, 3), (*GIVEN, None)),
+    ],
+)
+def test_a_stack_weighs_by_one_call_as_each_member_alone(new, inputs):
+    modules = [new().double() for _ in range(3)]
+    seen = []
+    modules[0].weight.register_forward_pre_hook(lambda _, args: seen.append(args[0].shape[:2]))
+    skeleton, (parameters, _) = Skeleton(modules[0]), stack_module_state(modules)
+
+    def member(parameters, *own):
+        return StackedNet(modules[0], parameters, {}, skeleton)(*own)
+
+    dims = (0, *(None if value is None else 0 for value in inputs))
+    together = tree_leaves(vmap(member, in_dims=dims)(parameters, *inputs))
+    assert seen == [(3, 8)]
+    sum(value.square().sum() for value in together).backward()
+    for position, module in enumerate(modules):
+        alone = tree_leaves(module(*(value if value is None else value[position] for value in inputs)))
+        sum(value.square().sum() for value in alone).backward()
+        torch.testing.assert_close([value[position] for value in together], alone)
+        for name, parameter in module.named_parameters():
+            torch.testing.assert_close(parameters[name].grad[position], parameter.grad)
 
 
 @pytest.mark.parametrize(
@@ -145,15 +181,14 @@ def test_forward_mode_equals_double_backward_over_the_whole_weighting_network(
     net, shape, batch, seed, dtype, bound, how
 ):
     classifier, weighting, train, meta, psi = setting(net, shape, dtype, batch, seed)
-    labels = one_hot(train.y, 10).to(dtype)
     before = {name: value.clone() for name, value in classifier.module.state_dict().items()}
 
     step = VirtualStep(classifier, train)
-    weights = normalized(weighting(step.logits, labels, psi)[0], how)
+    weights = normalized(weighting(step.logits, train.y, psi)[0], how)
     found = step.meta_gradient(meta, step.taken(weights.detach(), 0.1), 0.1)
     exact = torch.autograd.grad((found.by_weight * weights).sum(), [*weighting.parameters()])
 
-    again = normalized(weighting(step.logits, labels, psi)[0], how)
+    again = normalized(weighting(step.logits, train.y, psi)[0], how)
     loss = double_backward_loss(classifier, train, again, meta, 0.1)
     expected = torch.autograd.grad(loss, [*weighting.parameters()])
 

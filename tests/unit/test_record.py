@@ -105,6 +105,23 @@ def test_members_that_share_their_weights_are_not_taken_together():
     torch.testing.assert_close(vmap(logits)(weights), expected)
 
 
+def test_layers_of_a_stack_are_not_taken_together_within_another_transform():
+    modules = [MLP(8, 1).build((1, 8, 8), 3).double() for _ in range(3)]
+    layer = modules[0].output
+    layer.side_by_side = True
+    weights = torch.stack([module.output.weight.detach() for module in modules])
+    x = torch.rand(3, 4, 8, dtype=torch.float64)
+
+    def by_scale(weight, x):
+        def total(scale):
+            return (scale * torch.func.functional_call(layer, {"weight": weight}, (x,))).sum()
+
+        return torch.func.grad(total)(torch.ones((), dtype=torch.float64))
+
+    expected = torch.stack([F.linear(*own, layer.bias).sum() for own in zip(x, weights, strict=True)])
+    torch.testing.assert_close(vmap(by_scale)(weights, x), expected)
+
+
 class Odd(nn.Module):
     """Functions that have no rule of their own, each with what depends on the weights in another place."""
 

@@ -9,9 +9,10 @@ import subprocess
 import sys
 import time
 from argparse import ArgumentParser
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -207,58 +208,60 @@ def store() -> Iterator[Figure]:
 def meta() -> Iterator[Figure]:
     """An iteration of MetaInfoNet against a plain step and against double backward with a rebuilt network.
 
-    Each in a process of its own; they take turns, and the shortest of each one's rounds counts. The bounds
-    of the lessons' net are set for a stack of forty; in small stacks and alone what Python does between two
-    layers takes a larger share.
+    They take turns, ours in one process and double backward in another; a ratio is the median of its rounds.
+    The bounds of the lessons' net are set for a stack of forty; in small stacks and alone what Python does
+    between two layers takes a larger share.
     """
-    from tests.benchmarks.double_backward import DoubleBackwardRun, Measured, OurRun
+    from tests.benchmarks.double_backward import DoubleBackwardRun, InTurns, OurRun
     from tests.benchmarks.own_process import OwnProcess
 
-    for name, net, shape, steps, members in (
-        ("ResNet-32, 32×32", ResNet32(), (3, 32, 32), 4, 1),
-        ("MLP 4×64, 8×8, forty stacked", MLP(), (1, 8, 8), 20, 40),
-        ("MLP 4×64, 8×8, ten stacked", MLP(), (1, 8, 8), 40, 10),
-        ("MLP 4×64, 8×8, alone", MLP(), (1, 8, 8), 40, 1),
+    for name, net, shape, steps, rounds, members in (
+        ("ResNet-32, 32×32", ResNet32(), (3, 32, 32), 4, ROUNDS, 1),
+        ("MLP 4×64, 8×8, forty stacked", MLP(), (1, 8, 8), 10, 8 * ROUNDS, 40),
+        ("MLP 4×64, 8×8, ten stacked", MLP(), (1, 8, 8), 20, 8 * ROUNDS, 10),
+        ("MLP 4×64, 8×8, alone", MLP(), (1, 8, 8), 50, 8 * ROUNDS, 1),
     ):
         task = random_task(1000, shape, meta_size=200)
         settings = Settings(net=net, optimizer=SGD(0.1), batch_size=100)
-        makes: dict[str, tuple[Any, ...]] = {
-            "plain": (OurRun, task, settings, CrossEntropy(), members),
-            "every": (OurRun, task, settings, MetaInfoNet(), members),
-            "tenth": (OurRun, task, settings, MetaInfoNet(interval=10), members),
-            "double": (DoubleBackwardRun, task, net, torch.contiguous_format),
-            "double, channels-last": (DoubleBackwardRun, task, net, torch.channels_last),
-        }
-        rounds = ROUNDS if "ResNet" in name else 4 * ROUNDS  # short ones suffer more from what else runs
-        runs = {key: OwnProcess(Measured, *make) for key, make in makes.items()}
-        seconds: dict[str, list[float]] = {key: [] for key in runs}
-        for _ in range(rounds):
-            for key, run in runs.items():
-                seconds[key].append(run("seconds", max(10, steps) if key == "tenth" else steps))
-        best = {key: min(values) for key, values in seconds.items()}
+        methods = {"plain": CrossEntropy(), "every": MetaInfoNet(), "tenth": MetaInfoNet(interval=10)}
+        layouts = {"double": torch.contiguous_format, "double, channels-last": torch.channels_last}
+        ours = {key: (OurRun, task, settings, method, members) for key, method in methods.items()}
+        others = {key: (DoubleBackwardRun, task, net, layout) for key, layout in layouts.items()}
+        mine, theirs = OwnProcess(InTurns, ours), OwnProcess(InTurns, others)
+        counts = {"plain": steps, "every": steps, "tenth": max(10, steps)}
+        rows = [
+            {**mine("seconds", counts), **theirs("seconds", dict.fromkeys(others, steps))}
+            for _ in range(rounds)
+        ]
+
+        def ratio(one: str, other: str, rows: Sequence[Mapping[str, float]] = rows) -> float:
+            return median(row[one] / row[other] for row in rows)
+
         bounded = "alone" not in name and "ten" not in name
-        ratios = {
-            "MetaInfoNet / plain step": (best["every"] / best["plain"], 4.2, at_most),
-            "MetaInfoNet, interval 10 / plain step": (best["tenth"] / best["plain"], 1.4, at_most),
+        figures = {
+            "MetaInfoNet / plain step": (ratio("every", "plain"), 4.2, at_most),
+            "MetaInfoNet, interval 10 / plain step": (ratio("tenth", "plain"), 1.4, at_most),
             "double backward, rebuilt network / MetaInfoNet, same layout": (
-                members * best["double, channels-last"] / best["every"],
+                members * ratio("double, channels-last", "every"),
                 1.3,
                 at_least,
             ),
             "double backward, rebuilt network, contiguous / MetaInfoNet, channels-last": (
-                members * best["double"] / best["every"],
+                members * ratio("double", "every"),
                 1.7,
                 at_least,
             ),
         }
-        for what, (ratio, bound, kind) in ratios.items():
-            yield kind(f"{name}: {what}", ratio, bound) if bounded else Figure(f"{name}: {what}", ratio, "x")
-        yield Figure(f"{name}: an iteration of MetaInfoNet", 1000 * best["every"], "ms")
+        for what, (value, bound, kind) in figures.items():
+            yield kind(f"{name}: {what}", value, bound) if bounded else Figure(f"{name}: {what}", value, "x")
+        yield Figure(
+            f"{name}: an iteration of MetaInfoNet", 1000 * median(row["every"] for row in rows), "ms"
+        )
         if "ResNet" in name:
-            share = runs["every"]("peak") / runs["double, channels-last"]("peak")
+            share = mine("peak", "every") / theirs("peak", "double, channels-last")
             yield at_most(f"{name}: peak memory, MetaInfoNet / double backward", share, 0.7)
-        for run in runs.values():
-            run.close()
+        for process in (mine, theirs):
+            process.close()
 
 
 def cuda() -> Iterator[Figure]:

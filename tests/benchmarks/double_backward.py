@@ -3,7 +3,9 @@ graph of the virtual step kept, and two backward passes through it.
 """
 
 import time
+from collections.abc import Mapping
 from itertools import accumulate
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -87,27 +89,30 @@ class OurRun:
         self.engine.step += 1
 
 
-class Measured:
-    """The time and memory of a run's iterations, to be taken in a process of its own."""
+class InTurns:
+    """Runs that take turns in one process; `makes` has by name what makes each, and with what."""
 
-    def __init__(self, make: object, *values: object) -> None:
-        self.run = make(*values)  # type: ignore[operator]
+    def __init__(self, makes: Mapping[str, tuple[Any, ...]]) -> None:
+        self.runs = {name: make(*values) for name, (make, *values) in makes.items()}
 
-    def seconds(self, count: int) -> float:
-        """An iteration's, of `count` after a first one."""
-        self.run.iteration()
-        began = time.perf_counter()
-        for _ in range(count):
-            self.run.iteration()
-        return (time.perf_counter() - began) / count
+    def seconds(self, counts: Mapping[str, int]) -> dict[str, float]:
+        """An iteration's by run, of so many after a first one."""
+        found = {}
+        for name, count in counts.items():
+            self.runs[name].iteration()
+            began = time.perf_counter()
+            for _ in range(count):
+                self.runs[name].iteration()
+            found[name] = (time.perf_counter() - began) / count
+        return found
 
-    def peak(self) -> int:
+    def peak(self, name: str) -> int:
         """The largest sum of the bytes of tensors that an iteration makes, as on a GPU its allocator counts
         them: what the process holds says more of the allocator than of the method.
         """
-        self.run.iteration()
+        self.runs[name].iteration()
         with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
-            self.run.iteration()
+            self.runs[name].iteration()
         events = [event for event in recorded.profiler.kineto_results.events() if event.name() == "[memory]"]
         sizes = [event.nbytes() for event in sorted(events, key=lambda event: event.start_ns())]
         return max(accumulate(sizes), default=0)

@@ -83,13 +83,13 @@ class Record(TorchFunctionMode):
 
     def _number(self, output: Tensor, number: int) -> None:
         """Know the output for as long as somebody holds it; the record itself does not."""
-        key = id(output)
+        key, alive, numbers = id(output), self._alive, self._numbers
 
-        def forget(gone: Any) -> None:
-            if self._alive.get(key) is gone:
-                del self._alive[key], self._numbers[key]
+        def forget(gone: Any) -> None:  # knows not the record, which would else outlive its last user
+            if alive.get(key) is gone:
+                del alive[key], numbers[key]
 
-        self._numbers[key], self._alive[key] = number, ref(output, forget)
+        numbers[key], alive[key] = number, ref(output, forget)
 
     @torch.no_grad()
     def tangent(self, output: Tensor, along: Mapping[str, Tensor]) -> Tensor:

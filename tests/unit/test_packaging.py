@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,18 @@ def test_constraints_are_exact_and_hold_no_addresses_or_paths() -> None:
     for line in constraint_lines():
         requirement = Requirement(line)
         assert requirement.url is None and [pin.operator for pin in requirement.specifier] == ["=="], line
+
+
+def test_every_python_that_the_project_admits_can_install_the_constraints() -> None:
+    # One pin that Debian's Python 3.11.2 may not have sends pip through versions of all others for an hour.
+    pins, (oldest,) = constraints(), SpecifierSet(PROJECT["requires-python"])
+    wrong = {
+        found.name: found.metadata["Requires-Python"]
+        for found in distributions()
+        if str(pins.get(canonicalize_name(found.name))) == found.version
+        and f"{oldest.version}.0" not in SpecifierSet(found.metadata["Requires-Python"] or "")
+    }
+    assert wrong == {}
 
 
 def test_the_environment_that_runs_the_tests_has_the_constrained_torch() -> None:

@@ -20,7 +20,7 @@ import lnlib
 
 ROOT = Path(lnlib.__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-CONDA_NAMES = {"pytorch": "torch", "python-kaleido": "kaleido"}
+CONDA_NAMES = {"pytorch": "torch", "python-kaleido": "kaleido", "playwright-python": "playwright"}
 ONLY_CONDA = {"python", "pip"}
 IMPORT_NAMES = {"PIL": "pillow", "sklearn": "scikit-learn"}
 COMES_WITH = {"IPython": "ipykernel", "choreographer": "kaleido", "jupyter_client": "ipykernel"}

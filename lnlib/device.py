@@ -2,9 +2,11 @@
 
 import ctypes
 import os
+import platform
 import sys
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -45,6 +47,17 @@ def describe(device: torch.device) -> str:
         threads = torch.get_num_threads()
         return f"CPU, {threads} thread" + ("s" if threads != 1 else "")
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "Apple GPU"
+
+
+@cache
+def processor() -> str:
+    """The processor's name, which decides last digits together with its instruction set; "" where unknown."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor())
 
 
 def setting_line(dataset_name: str, budget: str, device: torch.device | None = None) -> str:

@@ -13,8 +13,8 @@ from lnlib.errors import DataUnavailable
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> None:
-    """Tests run beside one another: one thread each, on the CPU."""
-    torch.set_num_threads(1)
+    """Tests run beside one another: one thread each, or LNLIB_TEST_THREADS, on the CPU."""
+    torch.set_num_threads(int(os.environ.get("LNLIB_TEST_THREADS", "1")))
     os.environ["LNLIB_DEVICE"] = "cpu"
 
 

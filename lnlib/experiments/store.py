@@ -27,7 +27,7 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lnlib.device import default_device, describe
+from lnlib.device import default_device, describe, processor
 from lnlib.errors import CheckpointError, LnlibError, TrainingDiverged, unknown_name
 from lnlib.experiments.run import Run
 from lnlib.files import whole_file, write_text
@@ -58,6 +58,9 @@ class Circumstances:
     python_version: str
     torch_version: str
     lnlib_version: str
+    processor: str = ""
+    instructions: str = ""
+    """PyTorch's choice for the processor, as AVX2; like the processor's name unknown in older stores."""
 
     @classmethod
     def here(cls, device: torch.device, mode: str = "solo") -> "Circumstances":
@@ -69,6 +72,8 @@ class Circumstances:
             platform.python_version(),
             torch.__version__,
             version("lnlib"),
+            processor(),
+            torch.backends.cpu.get_cpu_capability(),
         )
 
 

@@ -470,5 +470,5 @@ def write(request: Request, frame: pd.DataFrame, output: Path | str) -> list[Pat
     write_text(paths[0], frame.to_csv(index=False, float_format="%.6g"))
     write_text(paths[1], to_markdown(request, frame))
     figure = plots.table_comparison(frame, request.table.title, caption(request, frame))
-    write_text(paths[2], figure.to_html(include_plotlyjs=True, config={"responsive": True}))
+    write_text(paths[2], plots.to_page(figure))
     return paths

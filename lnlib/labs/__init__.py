@@ -1,13 +1,31 @@
 """Small apps for the lessons: a few controls, an answer at once, and a sentence that says what you see."""
 
-from lnlib.labs.fano import FanoLab
-from lnlib.labs.generalization import DecompositionLab, GeneralizationLab
-from lnlib.labs.imbalance import ImbalanceLab
-from lnlib.labs.limit import LimitLab
-from lnlib.labs.memorization import MemorizationLab
-from lnlib.labs.weights import WeightsLab
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-__all__ = [
+if TYPE_CHECKING:
+    from lnlib.labs.base import Lab
+    from lnlib.labs.decomposition import DecompositionLab
+    from lnlib.labs.fano import FanoLab
+    from lnlib.labs.generalization import GeneralizationLab
+    from lnlib.labs.imbalance import ImbalanceLab
+    from lnlib.labs.limit import LimitLab
+    from lnlib.labs.memorization import MemorizationLab
+    from lnlib.labs.weights import WeightsLab
+
+LABS = {
+    "fano": "FanoLab",
+    "decomposition": "DecompositionLab",
+    "generalization": "GeneralizationLab",
+    "memorization": "MemorizationLab",
+    "limit": "LimitLab",
+    "weights": "WeightsLab",
+    "imbalance": "ImbalanceLab",
+}
+"""By name, the module of which is its file, in the order of the lessons."""
+
+__all__ = [  # found by __getattr__
+    "LABS",
     "DecompositionLab",
     "FanoLab",
     "GeneralizationLab",
@@ -15,4 +33,23 @@ __all__ = [
     "LimitLab",
     "MemorizationLab",
     "WeightsLab",
+    "lab_named",
 ]
+
+
+def lab_named(name: str) -> "type[Lab]":
+    """The lab of a name; raises `UnknownName`."""
+    from lnlib.errors import unknown_name
+
+    if name not in LABS:
+        raise unknown_name("lab", name, list(LABS))
+    lab: type[Lab] = getattr(import_module(f"lnlib.labs.{name}"), LABS[name])
+    return lab
+
+
+def __getattr__(attribute: str) -> Any:
+    """A lab, imported when it is asked for: most need PyTorch, which takes seconds, and FanoLab does not."""
+    for name, lab in LABS.items():
+        if lab == attribute:
+            return lab_named(name)
+    raise AttributeError(f"module {__name__!r} has no attribute {attribute!r}")

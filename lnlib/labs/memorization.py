@@ -4,28 +4,17 @@ LIMIT, section 2.1 and Figure 1: accuracy on the clean and the corrupted labels 
 backwards, as memorised bits.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
 
-import ipywidgets as widgets
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
 
-from lnlib import plots
-from lnlib.labs.base import panel, redraw
-from lnlib.labs.training import (
-    PANEL,
-    Frame,
-    TrainingLab,
-    budget_of,
-    button,
-    check_name,
-    sized,
-    small,
-    train_together,
-    uniform_task,
-)
+from lnlib.labs.base import Lab
+from lnlib.labs.controls import DataMenu, Menu, Number, Slider, Values
+from lnlib.labs.panels import Scene
+from lnlib.labs.runs import Frame, budget_of, train_together, uniform_task
 from lnlib.labs.worker import Report
 from lnlib.methods import LIMIT, CrossEntropy, Method
 from lnlib.nets import MLP
@@ -47,6 +36,18 @@ class Recipe:
     dropout: float = 0.0
     weight_decay: float = 0.0
 
+    @classmethod
+    def of(cls, c: Values) -> "Recipe":
+        """The recipe that the controls name, with their β."""
+        recipe = RECIPES[c.method]
+        if isinstance(recipe.method, LIMIT):
+            recipe = replace(recipe, method=replace(recipe.method, beta=c.beta))
+        return recipe
+
+    def net(self, width: int) -> MLP:
+        """The network."""
+        return MLP(width, dropout=self.dropout)
+
 
 RECIPES: Mapping[str, Recipe] = {
     "Cross-entropy": Recipe("cross-entropy"),
@@ -57,48 +58,76 @@ RECIPES: Mapping[str, Recipe] = {
 }
 
 
-@dataclass(frozen=True)
-class Setup:
-    """Everything that decides a sweep's numbers but its noise rates; equal setups share their results."""
-
-    dataset: str
-    recipe: Recipe
-    width: int
-    epochs: int
-    seed: int
-
-    @property
-    def net(self) -> MLP:
-        """The network."""
-        return MLP(self.width, dropout=self.recipe.dropout)
-
-    @property
-    def label(self) -> str:
-        """Net, hyper-parameters and budget in a line."""
-        method, decay = self.recipe.method, self.recipe.weight_decay
-        penalty = f", β = {method.beta:g}" if isinstance(method, LIMIT) else ""
-        penalty += f", weight decay {decay:g}" if decay else ""
-        batch = budget_of(self.dataset).batch_size
-        return f"{self.net.label}{penalty} · {self.epochs} epochs, batch {batch} · seed {self.seed}"
+def _has_beta(c: Values) -> bool:
+    return isinstance(RECIPES[c.method].method, LIMIT)
 
 
-def train(setup: Setup, rates: Sequence[float], report: Report) -> dict[float, Frame]:
-    """Train `setup` under uniform noise at every rate in one sweep; `report` hears of every step.
+class MemorizationLab(Lab):
+    """What a network memorises: a method at ten noise rates, by rate and by epoch.
 
-    Raises what loading, training and `report` raise.
+    *Train* runs a sweep over the noise rates; a rate between them can be trained by itself. `histories` are
+    the runs of the present settings.
     """
-    recipe = setup.recipe
-    tasks = [uniform_task(setup.dataset, rate, setup.seed) for rate in rates]
-    histories = train_together(
-        [Member(recipe.method, task, setup.seed) for task in tasks],
-        report,
-        setup.epochs,
-        net=setup.net,
-        optimizer=Adam(weight_decay=recipe.weight_decay),
-        batch_size=budget_of(setup.dataset).batch_size,
-    )
-    runs = zip(rates, tasks, histories, strict=True)
-    return {rate: Frame.of(rate, task, history) for rate, task, history in runs}
+
+    settings: ClassVar = {
+        "dataset": DataMenu(),
+        "method": Menu(value="Cross-entropy", label="method", width=255, options=RECIPES),
+        "beta": Number(value=10.0, label="LIMIT's β", width=115, when=_has_beta),
+        "width": Number(value=64, label="width", width=100, low=4, high=1024),
+        "epochs": Number(value=60, label="epochs", width=114, low=1),
+        "seed": Number(value=0, label="seed", width=90, high=2**31),
+    }
+    views: ClassVar = {
+        "rate": Slider(value=0.5, label="noise rate", width=340, high=RATES[-1], step=STEP),
+        "epoch": Slider(value=None, label="epoch", width=300, low=1, high=lambda c: c.epochs, step=1),
+    }
+
+    @property
+    def histories(self) -> dict[float, pd.DataFrame]:
+        """What is trained with these settings: by noise rate, one row an epoch (`History.to_frame()`)."""
+        return {rate: frame.history for rate, frame in sorted(self.results.items())}
+
+    def grid(self, c: Values) -> Collection[float]:
+        """The noise rates that *Train* trains together."""
+        return RATES
+
+    def actions(self, results: Mapping[float, Frame], c: Values) -> dict[str, Collection[float]]:
+        """A rate between the trained ones can be trained by itself."""
+        return {"Train this exact rate": [c.rate] if results and c.rate not in results else []}
+
+    def positions(self, results: Mapping[float, Frame], c: Values) -> dict[str, list[tuple[Any, str]]]:
+        """A saved page stops at the trained rates only."""
+        return super().positions(results, c) | {"rate": [(rate, f"{rate:.2f}") for rate in sorted(results)]}
+
+    def job(self, c: Values, keys: Sequence[float], report: Report) -> dict[float, Frame]:
+        """Train under uniform noise at every rate in one sweep."""
+        recipe = Recipe.of(c)
+        tasks = [uniform_task(c.dataset, rate, c.seed) for rate in keys]
+        histories = train_together(
+            [Member(recipe.method, task, c.seed) for task in tasks],
+            report,
+            c.epochs,
+            net=recipe.net(c.width),
+            optimizer=Adam(weight_decay=recipe.weight_decay),
+            batch_size=budget_of(c.dataset).batch_size,
+        )
+        runs = zip(keys, tasks, histories, strict=True)
+        return {rate: Frame.of(rate, task, history) for rate, task, history in runs}
+
+    def view(self, results: Mapping[float, Frame], c: Values) -> Scene:
+        """The run at the trained rate nearest to the slider, the lower of two."""
+        recipe, frame, note, sentence = Recipe.of(c), Frame.untrained(c.rate, c.epochs), "", ""
+        if results:
+            frame = results[min(sorted(results), key=lambda other: round(abs(other - c.rate), 6))]
+            sentence = describe_run(recipe.spoken, frame, c.epoch)
+            if frame.rate != c.rate:
+                note = f"{c.rate:.2f} is not trained yet: you see {frame.rate:.2f}, the nearest trained rate."
+        penalty = f", β = {c.beta:g}" * _has_beta(c)
+        penalty += f", weight decay {recipe.weight_decay:g}" * bool(recipe.weight_decay)
+        budget = f"{c.epochs} epochs, batch {budget_of(c.dataset).batch_size} · seed {c.seed}"
+        setting = f"{recipe.net(c.width).label}{penalty} · {budget}"
+        figures = [frame.accuracy(c.epoch), frame.bits(c.epoch)]
+        return Scene(figures, sentence, f"{c.method} · {frame.facts(c.dataset, setting)}", note)
 
 
 def describe_run(spoken: str, frame: Frame, epoch: int) -> str:
@@ -117,122 +146,3 @@ def describe_run(spoken: str, frame: Frame, epoch: int) -> str:
         f"memorised: it fits {now['corrupted_fit']:.0%} of the wrong labels and recovers the right one for "
         f"{now['corrupted_recovered']:.0%} of them. Test accuracy: {now['test_accuracy']:.0%}."
     )
-
-
-class MemorizationLab(TrainingLab[Setup, float, Frame]):
-    """*Train* runs a sweep over noise rates in a worker thread; then the sliders move at once.
-
-    Controls are the attributes `dataset`, `method`, `beta`, `width`, `epochs`, `seed`, `rate` and `epoch`;
-    buttons are `train_button`, `stop_button`, `reset_button` and `exact_button`. `train()`, `stop()`,
-    `reset()` and `train_exact()` do what the buttons do; `wait()` waits. Results are kept by settings until
-    *Reset*. Raises `UnknownName` for an unknown data set or method.
-    """
-
-    def __init__(
-        self,
-        dataset: str = "digits",
-        method: str = "Cross-entropy",
-        beta: float = 10.0,
-        width: int = 64,
-        epochs: int = 60,
-        seed: int = 0,
-        rate: float = 0.5,
-    ) -> None:
-        super().__init__(dataset, epochs, seed)
-        check_name("method", method, RECIPES)
-        self.train_button.tooltip = "Train at ten noise rates"
-        self.method = widgets.Dropdown(
-            options=list(RECIPES), value=method, description="method", **sized(255)
-        )
-        self.beta = widgets.BoundedFloatText(
-            value=beta, min=0, max=1000, description="LIMIT's β", **sized(115)
-        )
-        self.width = widgets.BoundedIntText(value=width, min=4, max=1024, description="width", **sized(100))
-        self.rate = widgets.FloatSlider(
-            value=rate, min=0, max=RATES[-1], step=STEP, description="noise rate", **sized(340)
-        )
-        self.exact_button = button(
-            "Train this exact rate",
-            self.train_exact,
-            "crosshairs",
-            "Train at the slider's noise rate alone",
-            width=175,
-        )
-        self.note = widgets.HTML(layout=widgets.Layout(width="100%"))
-        blank = Frame.untrained(rate, epochs)
-        self.accuracy, self.bits = panel(blank.accuracy), panel(blank.bits)
-        for shown in (self.accuracy, self.bits):
-            shown.layout.legend = {}
-            shown.update_layout(PANEL)
-        self.assemble(
-            settings=(self.dataset, self.method, self.beta, self.width, self.epochs, self.seed),
-            views=(self.rate, self.exact_button, self.epoch, self.note),
-            panels=(self.accuracy, self.bits),
-        )
-
-    @property
-    def setup(self) -> Setup:
-        """What the controls ask for."""
-        recipe = RECIPES[self.method.value]
-        if isinstance(recipe.method, LIMIT):
-            recipe = replace(recipe, method=replace(recipe.method, beta=float(self.beta.value)))
-        return Setup(self.dataset.value, recipe, self.width.value, self.epochs.value, self.seed.value)
-
-    @property
-    def grid(self) -> Sequence[float]:
-        """The noise rates that *Train* trains together."""
-        return RATES
-
-    @property
-    def histories(self) -> dict[float, pd.DataFrame]:
-        """What is trained with these settings: by noise rate, one row an epoch (`History.to_frame()`)."""
-        return {rate: frame.history for rate, frame in sorted(self.results.items())}
-
-    @property
-    def frame(self) -> Frame:
-        """The run on show: at the trained rate nearest to the slider, the lower of two; empty if none is."""
-        trained, rate = self.results, _round(self.rate.value)
-        if not trained:
-            return Frame.untrained(rate, self.epochs.value)
-        return trained[min(sorted(trained), key=lambda other: round(abs(other - rate), 6))]
-
-    def train_exact(self) -> None:
-        """Train these settings at the slider's noise rate in the background."""
-        self.start([_round(self.rate.value)])
-
-    def job(self, setup: Setup, keys: Sequence[float], report: Report) -> dict[float, Frame]:
-        """`train`, and draw the figures, so that a move of the slider only swaps arrays."""
-        frames = train(setup, keys, report)
-        for frame in frames.values():
-            _ = frame.accuracy, frame.bits
-        return frames
-
-    def draw(self) -> None:
-        """Bring panels, note and the disabled states of its own up to the controls."""
-        frame, rate = self.frame, _round(self.rate.value)
-        for shown, figure in ((self.accuracy, frame.accuracy), (self.bits, frame.bits)):
-            figure.data[-1].x = [self.epoch.value] * 2
-            redraw(shown, figure)
-        between = bool(self.results) and frame.rate != rate
-        nearest = f"{rate:.2f} is not trained yet: you see {frame.rate:.2f}, the nearest trained rate."
-        self.note.value = small(f"<b>{nearest}</b>" * between)
-        self.beta.disabled = not isinstance(self.setup.recipe.method, LIMIT)
-        self.exact_button.disabled = self.running or not between
-
-    def words(self) -> str:
-        """What the run on show shows at the chosen epoch."""
-        return describe_run(self.setup.recipe.spoken, self.frame, self.epoch.value)
-
-    def facts(self) -> str:
-        """Data, noise, net, budget and device."""
-        return self.frame.facts(self.dataset.value, self.setup.label)
-
-    def snapshot(self) -> go.Figure:
-        """Both panels as one static figure."""
-        both = plots.side_by_side(go.Figure(self.accuracy), go.Figure(self.bits))
-        return plots.small_print(both, f"{self.method.value} · {self.facts()}")
-
-
-def _round(rate: float) -> float:
-    """The slider's value as it is written: 0.15000000000000002 is 0.15."""
-    return round(rate, 2)

@@ -4,11 +4,11 @@ MetaInfoNet, Figure 1, for other noise and at every epoch.
 """
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, ClassVar
 
-import ipywidgets as widgets
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
@@ -18,10 +18,10 @@ from lnlib import noise, plots
 from lnlib.analysis.weights import EDGES, WeightSummary, evaluation_histogram, evaluation_summary
 from lnlib.data.task import Task, make_task
 from lnlib.device import default_device, describe
-from lnlib.errors import InvalidValue
-from lnlib.labs import training
-from lnlib.labs.base import panel, redraw
-from lnlib.labs.training import TrainingLab, budget_of, check_name, sized
+from lnlib.labs.base import Lab
+from lnlib.labs.controls import DataMenu, Menu, Number, Slider, Steps, Values
+from lnlib.labs.panels import Scene
+from lnlib.labs.runs import budget_of, load
 from lnlib.labs.worker import Report
 from lnlib.methods import L2RW, LogitNet, LossNet, MetaInfoNet, Method
 from lnlib.nets import MLP
@@ -51,32 +51,6 @@ COLUMNS = {
 EMPTY = pd.DataFrame({"low": EDGES[:-1], "high": EDGES[1:], "clean": 0, "noisy": 0})
 
 
-@dataclass(frozen=True)
-class Setup:
-    """Everything that decides the numbers but noise rate, method and λ; equal setups share their results."""
-
-    dataset: str
-    kind: str
-    epochs: int
-    seed: int
-
-    def task(self, rate: float) -> Task:
-        """The task at a noise rate, with a meta set."""
-        loaded = training.load(self.dataset)
-        return make_task(
-            loaded,
-            matrix(self.kind, rate, loaded.num_classes, self.seed),
-            self.seed,
-            train_size=budget_of(self.dataset).train_size,
-            meta_size=META,
-        )
-
-    @property
-    def optimizer(self) -> SGD:
-        """The paper's, its learning rate falling after two and five sixths of the epochs."""
-        return SGD(0.1, milestones=(max(self.epochs * 2 // 3, 1), max(self.epochs * 5 // 6, 2)))
-
-
 @dataclass(frozen=True, eq=False)
 class Weighed:
     """A run as the lab shows it: a histogram and a summary of the weights after each epoch, and the
@@ -101,11 +75,110 @@ class Weighed:
             "last": float(accuracy.tail(10).mean()),
         }
 
+    @cached_property
+    def test_accuracy(self) -> NDArray[np.float64]:
+        """The test accuracy after each epoch."""
+        return np.asarray(self.history["test_accuracy"], float)
+
     @property
     def _nats(self) -> float:
         """The nats of the bottleneck at the end; not a number for methods without one."""
         nats = self.history.get("information_nats")
         return np.nan if nats is None or not nats.iloc[-1] else float(nats.iloc[-1])
+
+
+class WeightsLab(Lab):
+    """What each training example weighs: four methods, by noise rate, λ and epoch.
+
+    *Train* runs the four methods at every noise rate, MetaInfoNet with every λ. `table()` has their numbers.
+    """
+
+    settings: ClassVar = {
+        "dataset": DataMenu(),
+        "kind": Menu(value="flip-1", label="noise", width=150, options=KINDS),
+        "epochs": Number(value=30, label="epochs", width=114, low=1),
+        "seed": Number(value=0, label="seed", width=90, high=2**31),
+    }
+    views: ClassVar = {
+        "rate": Steps(value=0.4, label="noise rate", width=250, values=RATES, form=".2f"),
+        "lam": Steps(value=0.1, label="λ", width=220, values=LAMBDAS),
+        "epoch": Slider(value=None, label="epoch", width=300, low=1, high=lambda c: c.epochs, step=1),
+    }
+
+    def grid(self, c: Values) -> Collection[Key]:
+        """Every method at every noise rate, MetaInfoNet with every λ."""
+        return [
+            (rate, label, lam)
+            for label in METHODS
+            for rate in RATES
+            for lam in (LAMBDAS if label == MetaInfoNet.label else (0.0,))
+        ]
+
+    def job(self, c: Values, keys: Sequence[Key], report: Report) -> dict[Key, Weighed]:
+        """Train what the keys name, the members of a method together."""
+        tasks = {rate: task_of(c, rate) for rate in dict.fromkeys(key[0] for key in keys)}
+        made: dict[Key, Weighed] = {}
+        taken = 0
+        for label in dict.fromkeys(key[1] for key in keys):
+            chosen = [key for key in keys if key[1] == label]
+
+            def on_step(done: int, batches: int, runs: int = len(chosen)) -> None:
+                nonlocal taken
+                taken += runs
+                report(taken, batches * c.epochs * len(keys))
+
+            members = [Member(method_of(label, key[2]), tasks[key[0]], c.seed) for key in chosen]
+            together = sweep(
+                members,
+                mode="stacked",
+                on_step=on_step,
+                net=NET,
+                batch_size=BATCH,
+                optimizer=optimizer(c.epochs),
+                epochs=c.epochs,
+            )
+            weights: list[list[NDArray[np.floating]]] = [[] for _ in chosen]
+            for _ in together:
+                for position, by_epoch in enumerate(weights):
+                    now = together.sample_weights(position)
+                    assert now is not None, "the lab's methods all weigh"
+                    by_epoch.append(now.numpy())
+            for key, by_epoch, history in zip(chosen, weights, together.histories, strict=True):
+                made[key] = weighed(tasks[key[0]], by_epoch, history)
+        return {key: made[key] for key in keys}
+
+    def view(self, results: Mapping[Key, Weighed], c: Values) -> Scene:
+        """A panel a method."""
+        runs, at = shown(results, c), c.epoch - 1
+        figures = [
+            plots.weight_histogram(
+                label, run.histograms[at], run.summaries[at], f" · test {run.test_accuracy[at]:.0%}"
+            )
+            if run
+            else plots.weight_histogram(label, EMPTY, None)
+            for label, run in runs.items()
+        ]
+        return Scene(figures, _describe(runs, c) if all(runs.values()) else "", _facts(results, c))
+
+    def still(self, results: Mapping[Key, Weighed], c: Values) -> go.Figure:
+        """MetaInfoNet's Figure 1 at the present controls."""
+        at = c.epoch - 1
+        histograms, summaries = {}, {}
+        for label, run in shown(results, c).items():
+            histograms[label] = (run.histograms[at] if run else EMPTY).assign(method=label)
+            summaries[label] = run.summaries[at] if run else None
+        figure = plots.weight_histograms(pd.concat(histograms.values()), summaries)
+        words = f"epoch {c.epoch} · λ = {c.lam:g} · {_facts(results, c)}"
+        return plots.small_print(figure, words)
+
+    def table(self) -> pd.DataFrame:
+        """All runs at the chosen noise rate in numbers, at the end of training; empty before."""
+        rows = {
+            f"{label}, λ = {lam:g}" if label == MetaInfoNet.label else label: run.numbers
+            for (rate, label, lam), run in self.results.items()
+            if rate == self.values.rate
+        }
+        return pd.DataFrame(rows).T.reindex(columns=list(COLUMNS)).rename(columns=COLUMNS).round(2)
 
 
 def matrix(kind: str, rate: float, num_classes: int, seed: int) -> NDArray[np.float64]:
@@ -122,41 +195,16 @@ def method_of(label: str, lam: float) -> Method:
     return MetaInfoNet(lam=lam) if label == MetaInfoNet.label else METHODS[label]()
 
 
-def train(setup: Setup, keys: Sequence[Key], report: Report) -> dict[Key, Weighed]:
-    """Train what the keys name, the members of a method together; `report` hears of every step of every run.
+def task_of(c: Values, rate: float) -> Task:
+    """The task at a noise rate, with a meta set."""
+    loaded, size = load(c.dataset), budget_of(c.dataset).train_size
+    noisy = matrix(c.kind, rate, loaded.num_classes, c.seed)
+    return make_task(loaded, noisy, c.seed, train_size=size, meta_size=META)
 
-    Raises what loading, training and `report` raise.
-    """
-    tasks = {rate: setup.task(rate) for rate in dict.fromkeys(key[0] for key in keys)}
-    made: dict[Key, Weighed] = {}
-    taken = 0
-    for label in dict.fromkeys(key[1] for key in keys):
-        chosen = [key for key in keys if key[1] == label]
 
-        def on_step(done: int, batches: int, runs: int = len(chosen)) -> None:
-            nonlocal taken
-            taken += runs
-            report(taken, batches * setup.epochs * len(keys))
-
-        members = [Member(method_of(label, key[2]), tasks[key[0]], setup.seed) for key in chosen]
-        together = sweep(
-            members,
-            mode="stacked",
-            on_step=on_step,
-            net=NET,
-            batch_size=BATCH,
-            optimizer=setup.optimizer,
-            epochs=setup.epochs,
-        )
-        weights: list[list[NDArray[np.floating]]] = [[] for _ in chosen]
-        for _ in together:
-            for position, by_epoch in enumerate(weights):
-                now = together.sample_weights(position)
-                assert now is not None, "the lab's methods all weigh"
-                by_epoch.append(now.numpy())
-        for key, by_epoch, history in zip(chosen, weights, together.histories, strict=True):
-            made[key] = weighed(tasks[key[0]], by_epoch, history)
-    return {key: made[key] for key in keys}
+def optimizer(epochs: int) -> SGD:
+    """The paper's, its learning rate falling after two and five sixths of the epochs."""
+    return SGD(0.1, milestones=(max(epochs * 2 // 3, 1), max(epochs * 5 // 6, 2)))
 
 
 def weighed(task: Task, by_epoch: Sequence[NDArray[np.floating]], history: History) -> Weighed:
@@ -182,145 +230,34 @@ def verdict(label: str, summary: WeightSummary) -> str:
     return f"{label} gives right labels {ratio:.2g} times the weight of wrong ones (AUC {summary.auc:.2f})"
 
 
-class WeightsLab(TrainingLab[Setup, Key, Weighed]):
-    """*Train* runs the four methods at every noise rate, MetaInfoNet with every λ, in a worker thread; then
-    the sliders move at once.
+def shown(results: Mapping[Key, Weighed], c: Values) -> dict[str, Weighed | None]:
+    """The run of each method at the present controls; None before it is trained."""
+    return {
+        label: results.get((c.rate, label, c.lam if label == MetaInfoNet.label else 0.0)) for label in METHODS
+    }
 
-    Controls are the attributes `dataset`, `kind`, `epochs`, `seed`, `rate`, `lam` and `epoch`; buttons are
-    `train_button`, `stop_button` and `reset_button`; `train()`, `stop()` and `reset()` do what they do;
-    `wait()` waits. Results are kept by settings until *Reset*. Raises `UnknownName` for an unknown data set
-    or noise, `InvalidValue` for a noise rate or λ that the lab does not train.
-    """
 
-    def __init__(
-        self,
-        dataset: str = "digits",
-        kind: str = "flip-1",
-        epochs: int = 30,
-        seed: int = 0,
-        rate: float = 0.4,
-        lam: float = 0.1,
-    ) -> None:
-        super().__init__(dataset, epochs, seed)
-        check_name("noise", kind, KINDS)
-        for name, value, known in (("noise rate", rate, RATES), ("λ", lam, LAMBDAS)):
-            if value not in known:
-                options = ", ".join(f"{option:g}" for option in known)
-                raise InvalidValue(f"{name} must be one of {options}, got {value}; choose one of these")
-        self.train_button.tooltip = f"Train four methods at {len(RATES)} noise rates"
-        self.kind = widgets.Dropdown(options=list(KINDS), value=kind, description="noise", **sized(150))
-        self.rate = widgets.SelectionSlider(
-            options=[(f"{value:.2f}", value) for value in RATES],
-            value=rate,
-            description="noise rate",
-            **sized(250),
-        )
-        self.lam = widgets.SelectionSlider(
-            options=[(f"{value:g}", value) for value in LAMBDAS], value=lam, description="λ", **sized(220)
-        )
-        self.panels = {label: panel(self._panel(label)) for label in METHODS}
-        self.assemble(
-            settings=(self.dataset, self.kind, self.epochs, self.seed),
-            views=(self.rate, self.lam, self.epoch),
-            panels=tuple(self.panels.values()),
-        )
+def _describe(runs: Mapping[str, Any], c: Values) -> str:
+    """What the three networks' weights say at the chosen epoch, and which test accuracies follow."""
+    at = c.epoch - 1
+    said = {label: verdict(label, run.summaries[at]) for label, run in runs.items()}
+    tests = ", ".join(f"{label} {run.test_accuracy[at]:.0%}" for label, run in runs.items())
+    when = "At the end" if c.epoch == c.epochs else f"After {c.epoch} epoch{'s'[: c.epoch > 1]}"
+    targets = KINDS[c.kind]
+    wrong_mode = bool(targets) and c.rate / targets >= 1 - c.rate
+    return (
+        f"{when}, {said[MetaInfoNet.label]}; {said[LogitNet.label]}; {said[LossNet.label]}. "
+        f"On test images: {tests}."
+    ) + " The wrong class is the mode here, only the meta set can tell." * wrong_mode
 
-    @property
-    def setup(self) -> Setup:
-        """What the controls ask for."""
-        return Setup(self.dataset.value, self.kind.value, self.epochs.value, self.seed.value)
 
-    @property
-    def grid(self) -> list[Key]:
-        """Every method at every noise rate, MetaInfoNet with every λ."""
-        return [
-            (rate, label, lam)
-            for label in METHODS
-            for rate in RATES
-            for lam in (LAMBDAS if label == MetaInfoNet.label else (0.0,))
-        ]
-
-    def job(self, setup: Setup, keys: Sequence[Key], report: Report) -> dict[Key, Weighed]:
-        """`train`."""
-        return train(setup, keys, report)
-
-    def shown(self, label: str) -> Weighed | None:
-        """The run of a method on show; None before it is trained."""
-        lam = self.lam.value if label == MetaInfoNet.label else 0.0
-        return self.results.get((self.rate.value, label, lam))
-
-    def draw(self) -> None:
-        """Bring the panels up to the controls."""
-        for label, shown in self.panels.items():
-            redraw(shown, self._panel(label))
-
-    def words(self) -> str:
-        """What the three networks' weights say at the chosen epoch, and which test accuracies follow."""
-        epoch, last = self.epoch.value, self.epoch.value == self.epochs.value
-        told = list(self._summaries())
-        tests = ", ".join(f"{label} {test:.0%}" for label, _, test in told)
-        said = {label: verdict(label, summary) for label, summary, _ in told}
-        when = "At the end" if last else f"After {epoch} epoch{'s'[: epoch > 1]}"
-        mode = " The wrong class is the mode here, only the meta set can tell." * self._mode_is_wrong
-        return (
-            f"{when}, {said[MetaInfoNet.label]}; {said[LogitNet.label]}; {said[LossNet.label]}. "
-            f"On test images: {tests}.{mode}"
-        )
-
-    def facts(self) -> str:
-        """Data, noise, net, budget and device."""
-        run = next(iter(self.results.values()), None)
-        size = f", n = {run.num_train}" if run else ""
-        setup = self.setup
-        wrong = noise.effective_error_rate(matrix(setup.kind, self.rate.value, 10, setup.seed))
-        return (
-            f"{setup.dataset}{size} · meta set {META} · {setup.kind} noise {self.rate.value:.2f} "
-            f"(effective error rate {wrong:.2f}) · {NET.label} · {setup.epochs} epochs, batch {BATCH} · "
-            f"seed {setup.seed} · {describe(default_device())}"
-        )
-
-    def table(self) -> pd.DataFrame:
-        """All runs at the chosen noise rate in numbers, at the end of training; empty before."""
-        rows = {
-            f"{label}, λ = {lam:g}" if label == MetaInfoNet.label else label: run.numbers
-            for (rate, label, lam), run in self.results.items()
-            if rate == self.rate.value
-        }
-        return pd.DataFrame(rows).T.reindex(columns=list(COLUMNS)).rename(columns=COLUMNS).round(2)
-
-    def snapshot(self) -> go.Figure:
-        """The panels as one static figure; raises `InvalidValue` before anything is trained."""
-        runs = {label: self.shown(label) for label in METHODS}
-        at = self.epoch.value - 1
-        trained = {label: run for label, run in runs.items() if run}
-        if not trained:
-            raise InvalidValue("there is nothing to draw, got an untrained lab; call train() and wait()")
-        frame = pd.concat([run.histograms[at].assign(method=label) for label, run in trained.items()])
-        figure = plots.weight_histograms(frame, {label: run.summaries[at] for label, run in trained.items()})
-        words = f"epoch {self.epoch.value} · λ = {self.lam.value:g} · {self.facts()}"
-        return plots.small_print(figure, words)
-
-    def _panel(self, label: str) -> go.Figure:
-        run, at = self.shown(label), self.epoch.value - 1
-        if run is None:
-            figure = plots.weight_histogram(EMPTY, None)
-        else:
-            test = run.history["test_accuracy"].iloc[at]
-            figure = plots.weight_histogram(run.histograms[at], run.summaries[at], f" · test {test:.0%}")
-        return figure.update_layout(
-            title_text=label,
-            height=360,
-            margin={"l": 60, "r": 22, "t": 36, "b": 126},
-            legend={"x": 0, "y": -0.26, "yanchor": "top", "font_size": 13},
-        )
-
-    def _summaries(self) -> Iterator[tuple[str, WeightSummary, float]]:
-        at = self.epoch.value - 1
-        for label in METHODS:
-            if run := self.shown(label):
-                yield label, run.summaries[at], float(run.history["test_accuracy"].iloc[at])
-
-    @property
-    def _mode_is_wrong(self) -> bool:
-        targets = KINDS[self.kind.value]
-        return bool(targets) and self.rate.value / targets >= 1 - self.rate.value
+def _facts(results: Mapping[Key, Weighed], c: Values) -> str:
+    """Data, noise, net, budget and device."""
+    run = next(iter(results.values()), None)
+    size = f", n = {run.num_train}" if run else ""
+    wrong = noise.effective_error_rate(matrix(c.kind, c.rate, 10, c.seed))
+    return (
+        f"{c.dataset}{size} · meta set {META} · {c.kind} noise {c.rate:.2f} (effective error rate "
+        f"{wrong:.2f}) · {NET.label} · {c.epochs} epochs, batch {BATCH} · seed {c.seed} · "
+        f"{describe(default_device())}"
+    )

@@ -29,9 +29,10 @@ from lnlib.plots.limit import (
     r0_frame,
     side_by_side,
 )
-from lnlib.plots.limit_method import figure3, information_bounds
+from lnlib.plots.limit_method import against_beta, figure3, information_bounds
+from lnlib.plots.showing import describe, for_pages, picture, png, save, show, to_page
 from lnlib.plots.tables import table_chart, table_comparison
-from lnlib.plots.theme import png, save, show, small_print, style
+from lnlib.plots.theme import Plain, small_print, style
 from lnlib.plots.weights import (
     bilevel,
     convergence,
@@ -44,7 +45,9 @@ from lnlib.plots.weights import (
 __all__ = [
     "FAMILY",
     "SIZES",
+    "Plain",
     "accuracy_split",
+    "against_beta",
     "bilevel",
     "bits_by_epoch",
     "bound_check",
@@ -52,12 +55,14 @@ __all__ = [
     "class_sizes",
     "convergence",
     "cross_entropy_terms",
+    "describe",
     "effective_numbers",
     "fano_crossing",
     "fano_family",
     "figure1",
     "figure2",
     "figure3",
+    "for_pages",
     "gallery",
     "gap_by_information",
     "gap_by_size",
@@ -65,6 +70,7 @@ __all__ = [
     "information_bounds",
     "information_by_size",
     "memorization_split",
+    "picture",
     "png",
     "r0_frame",
     "roc",
@@ -77,6 +83,7 @@ __all__ = [
     "suspect_gallery",
     "table_chart",
     "table_comparison",
+    "to_page",
     "weight_against_loss",
     "weight_by_loss",
     "weight_histogram",

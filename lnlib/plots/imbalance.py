@@ -1,25 +1,24 @@
 """The figures of long tails: class sizes, effective numbers, weights and accuracies by class.
 
-Each function takes numbers and returns a figure. What moves in a lab is a trace, never a shape.
+Each function takes numbers and returns a figure; the panels of a lab are figures as plain data.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
-from lnlib.plots.theme import CLEAN, NOISY, TEMPLATE, THEORY, style
+from lnlib.plots.theme import CLEAN, NOISY, PERCENT, TEMPLATE, THEORY, Plain, line, panel, stroke, style
 
 Array = NDArray[np.floating] | NDArray[np.integer]
 
-PERCENT = ".0%"
 STANDARD = "Standard"
 """Cross-entropy by the name of MetaInfoNet's tables."""
 
 _BAR = 0.38  # of the distance between two classes
 _IMAGES = "#BBBBBB"
-_SEED = {"symbol": "line-ew-open", "size": 9, "color": "#222222", "line_width": 1.5}
+_SEED = {"symbol": "line-ew-open", "size": 9, "color": "#222222", "line": {"width": 1.5}}
 _SCALES = ("#9AA9B8", "#6F8AA3", "#4F6F8C", "#2F4E69", "#1F3A52")
 _DASHES = ("dot", "dashdot", "dash", "longdash", "solid")
 
@@ -84,79 +83,87 @@ def weight_by_loss(curves: Mapping[str, NDArray[np.float64]], losses: NDArray[np
     )
 
 
-def weight_shares(counts: Array, weights: Array, method: str) -> go.Figure:
+def weight_shares(counts: Array, weights: Array, method: str) -> Plain:
     """Each class's share of the training images beside its share of the weight, averaged over seeds; a dash a
-    seed.
+    seed. A panel of a lab, as plain data.
 
     `counts` (K,) are images of a class, `weights` (seeds, K) what one of them counts on average, in units of
     the mean over all; these numbers, averaged over seeds, stand in two rows at the top. NaN draws nothing.
     """
     images = counts / counts.sum()
     classes, even = np.arange(len(counts)), 1 / len(counts)
-    figure = _panel("Shares of the images and of the weight", [0, 0.6], "share of all")
-    _add_bars(figure, -1, images, "images, their number at the top", _IMAGES)
-    _add_bars(figure, 1, images * weights, f"weight by {method}, an image's mean at the top", _color(method))
     rows = (
         (0.575, _words(counts, ".0f"), "#666666"),
         (0.54, _words(weights.mean(axis=0), ".2g"), _color(method)),
     )
-    for height, words, color in rows:
-        figure.add_scatter(
-            x=classes,
-            y=np.full(len(counts), height),
-            mode="text",
-            text=words,
-            textfont={"size": 11, "color": color},
-            showlegend=False,
-            hoverinfo="skip",
-        )
-    line = {"color": THEORY, "dash": "dot", "width": 2}
-    return figure.add_scatter(
-        x=classes[[0, -1]], y=[even] * 2, mode="lines", line=line, name=f"all classes alike: {even:.0%}"
+    return _panel(
+        "Shares of the images and of the weight",
+        "share of all",
+        [0, 0.6],
+        [
+            *_bars(-1, images, "images, their number at the top", _IMAGES),
+            *_bars(1, images * weights, f"weight by {method}, an image's mean at the top", _color(method)),
+            *(
+                line(
+                    classes,
+                    np.full(len(counts), height),
+                    "",
+                    {},
+                    mode="text",
+                    text=words,
+                    textfont={"size": 11, "color": color},
+                )
+                for height, words, color in rows
+            ),
+            line(classes[[0, -1]], [even] * 2, f"all classes alike: {even:.0%}", stroke(THEORY, "dot", 2)),
+        ],
+        f"Each class's share of the images beside its share of the weight by {method}.",
     )
 
 
-def class_accuracies(standard: Array, other: Array, method: str) -> go.Figure:
+def class_accuracies(standard: Array, other: Array, method: str) -> Plain:
     """Test accuracies by class of Standard and of another method, arrays (seeds, K) averaged over seeds; a
-    dash a seed. NaN draws nothing.
+    dash a seed. NaN draws nothing. A panel of a lab, as plain data.
     """
-    figure = _panel("Test accuracy by class", [0, 1.06], "test accuracy")
-    _add_bars(figure, -1, standard, STANDARD, _color(STANDARD))
-    _add_bars(figure, 1, other, method, _color(method))
-    return figure
-
-
-def _panel(title: str, top: list[float], y_title: str) -> go.Figure:
-    figure = go.Figure(
-        layout={"template": TEMPLATE, "title_text": title, "barmode": "overlay", "height": 440}
+    return _panel(
+        "Test accuracy by class",
+        "test accuracy",
+        [0, 1.06],
+        [*_bars(-1, standard, STANDARD, _color(STANDARD)), *_bars(1, other, method, _color(method))],
+        f"Test accuracy of each class with {STANDARD} and with {method}.",
     )
-    figure.update_layout(margin_b=136, legend={"x": 0, "y": -0.24, "yanchor": "top"})
-    figure.update_xaxes(title_text="class, from head to tail", dtick=1, range=[-0.6, 9.6])
-    return figure.update_yaxes(title_text=y_title, range=top, tickformat=PERCENT)
 
 
-def _add_bars(figure: go.Figure, side: int, values: Array, name: str, color: str) -> None:
+def _panel(title: str, y_title: str, reach: list[float], traces: Sequence[Plain], alt: str) -> Plain:
+    return panel(
+        title,
+        "class, from head to tail",
+        y_title,
+        x={"dtick": 1, "range": [-0.6, 9.6]},
+        y={"range": reach, "tickformat": PERCENT},
+        traces=traces,
+        barmode="overlay",
+        meta={"alt": alt},
+    )
+
+
+def _bars(side: int, values: Array, name: str, color: str) -> Iterator[Plain]:
     """A bar a class, left or right of its middle, and where there are several seeds a dash for each."""
     seeds = np.atleast_2d(values)
     middles = np.arange(seeds.shape[1]) + side * _BAR / 2
     shape = "/" if side > 0 else ""
-    figure.add_bar(
-        x=middles,
-        y=seeds.mean(axis=0),
-        width=_BAR,
-        marker={"color": color, "line_width": 0, "pattern": {"shape": shape, "fillmode": "overlay"}},
-        name=name,
-    )
+    yield {
+        "type": "bar",
+        "x": middles,
+        "y": seeds.mean(axis=0),
+        "width": _BAR,
+        "marker": {"color": color, "line": {"width": 0}, "pattern": {"shape": shape, "fillmode": "overlay"}},
+        "name": name,
+    }
     if values.ndim > 1:
-        figure.add_scatter(
-            x=np.tile(middles, len(seeds)),
-            y=seeds.ravel(),
-            mode="markers",
-            marker=_SEED,
-            name="one seed (bars: means)",
-            showlegend=side > 0,
-            hoverinfo="skip",
-        )
+        x, y = np.tile(middles, len(seeds)), seeds.ravel()
+        name = "one seed (bars: means)" if side > 0 else ""
+        yield line(x, y, name, {}, mode="markers", marker=_SEED)
 
 
 def _color(method: str) -> str:

@@ -1,16 +1,17 @@
 """The figures of LIMIT: Theorem 2.1, Figures 1 and 2, and the split of memorising from learning.
 
-Each function takes numbers and returns a figure. What moves in a lab is a trace, never a shape, so that a
-lab can hand over the same function's newer traces.
+Each function takes numbers and returns a figure; the panels of labs are figures as plain data.
 """
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from functools import lru_cache, partial
+from itertools import cycle
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
 from lnlib import bounds
@@ -22,11 +23,16 @@ from lnlib.plots.theme import (
     NOISY,
     PERCENT,
     PLOT_HEIGHT,
-    POINT,
     TEMPLATE,
     TEST,
     THEORY,
+    Plain,
+    area,
+    below,
+    cursor,
+    line,
     panel,
+    point,
     stroke,
     style,
 )
@@ -38,12 +44,15 @@ _FAMILY_LOOK = (("#9AA9B8", "dot"), ("#6F8AA3", "dashdot"), ("#4F6F8C", "dash"),
 _POINTS = 200
 _EM_SPACE = "\u2003"
 _BAND = "rgba(213, 94, 0, 0.18)"  # NOISY, see-through
+_AXIS = ("range", "tickformat", "title", "type", "tickvals", "ticktext", "dtick")
+
+Array = NDArray[np.float64]
 
 
-def fano_crossing(error_rate: float, information: float, num_classes: int) -> go.Figure:
+def fano_crossing(error_rate: float, information: float, num_classes: int) -> Plain:
     """Theorem 2.1 as a picture: H(r) + r log2(K-1) meets H(y|x) - I/n at r0, under uniform noise.
 
-    `error_rate` is the noise's p, at most (K-1)/K, `information` I/n in bits.
+    `error_rate` is the noise's p, at most (K-1)/K, `information` I/n in bits. A panel as plain data.
     """
     most = math.log2(num_classes)
     turn = (num_classes - 1) / num_classes
@@ -51,72 +60,59 @@ def fano_crossing(error_rate: float, information: float, num_classes: int) -> go
     level = max(0.0, entropy - information)
     smallest = float(bounds.r0(entropy, information, num_classes))
     top = 1.1 * most
-    figure = panel(
+    up, down = np.linspace(0, turn, _POINTS), np.linspace(turn, 1, _POINTS)
+    left_side = partial(bounds.uniform_label_entropy, num_classes=num_classes)
+    low = level < most / 8  # then the label stands above the line, clear of the curve, which is steep there
+    label = f"{_EM_SPACE * 2 * low}<b>r₀ = {smallest:.1%}</b>"
+    side = f"{'top' if low else 'bottom'} {'right' if smallest < 0.7 else 'left'}"
+    return panel(
         "Training errors must begin at r₀",
         "training error rate r",
         "bits per label",
         x={"range": [0, 1], "tickformat": PERCENT},
         y={"range": [0, top]},
+        traces=[
+            line(up, left_side(up), "H(r) + r log₂(K−1)", stroke(THEORY)),
+            line(down, left_side(down), "", stroke(THEORY, "dot", 1.5)),
+            line([0, 1], [entropy] * 2, "H(y|x)", stroke(NOISY, "dash", 2)),
+            line([0, 1], [level] * 2, "H(y|x) − I/n", stroke(CLEAN)),
+            area([0, smallest, smallest, 0], [0, 0, top, top], "impossible: r < r₀", FORBIDDEN),
+            line(
+                [0.94] * 3,
+                [level, (level + entropy) / 2, entropy],
+                "",
+                stroke(CLEAN, "solid", 1.5),
+                mode="lines+markers+text",
+                marker={"symbol": "line-ew-open", "size": 10, "color": CLEAN},
+                text=["", "I/n " if entropy - level > most / 10 else "", ""],
+                textposition="middle left",
+                textfont={"color": CLEAN},
+            ),
+            line([smallest] * 2, [0, level], "", stroke(CLEAN, "dot", 1.5)),
+            point(smallest, level, "r₀", label, side),
+        ],
+        meta={"alt": "The curve H(r) + r log2(K-1) rises to the level H(y|x) - I/n, and meets it at r0."},
     )
-    for start, end, line in ((0.0, turn, stroke(THEORY)), (turn, 1.0, stroke(THEORY, "dot", 1.5))):
-        rates = np.linspace(start, end, _POINTS)
-        left_side = bounds.uniform_label_entropy(rates, num_classes)
-        figure.add_scatter(x=rates, y=left_side, name="H(r) + r log₂(K−1)", line=line, mode="lines")
-    figure.data[1].showlegend = False
-    figure.add_scatter(x=[0, 1], y=[entropy] * 2, name="H(y|x)", line=stroke(NOISY, "dash", 2), mode="lines")
-    figure.add_scatter(x=[0, 1], y=[level] * 2, name="H(y|x) − I/n", line=stroke(CLEAN), mode="lines")
-    figure.add_scatter(
-        x=[0, smallest, smallest, 0],
-        y=[0, 0, top, top],
-        mode="lines",
-        line_width=0,
-        fill="toself",
-        fillcolor=FORBIDDEN,
-        name="impossible: r < r₀",
-        hoverinfo="skip",
-    )
-    figure.add_scatter(
-        x=[0.94] * 3,
-        y=[level, (level + entropy) / 2, entropy],
-        mode="lines+markers+text",
-        line=stroke(CLEAN, "solid", 1.5),
-        marker={"symbol": "line-ew-open", "size": 10, "color": CLEAN},
-        text=["", "I/n " if entropy - level > most / 10 else "", ""],
-        textposition="middle left",
-        textfont={"color": CLEAN},
-        hoverinfo="skip",
-        showlegend=False,
-    )
-    figure.add_scatter(
-        x=[smallest] * 2, y=[0, level], mode="lines", line=stroke(CLEAN, "dot", 1.5), showlegend=False
-    )
-    side = "right" if smallest < 0.7 else "left"
-    low = level < most / 8  # then the label stands above the line, clear of the curve, which is steep there
-    figure.add_scatter(
-        x=[smallest],
-        y=[level],
-        mode="markers+text",
-        marker=POINT,
-        text=[f"{_EM_SPACE * 2 * low}<b>r₀ = {smallest:.1%}</b>"],
-        textposition=f"{'top' if low else 'bottom'} {side}",
-        textfont={"color": CLEAN, "size": 15},
-        name="r₀",
-        showlegend=False,
-        cliponaxis=False,
-    )
-    return figure
+
+
+@lru_cache(maxsize=1024)
+def _smallest_error_rates(rate: float, num_classes: int) -> Array:
+    """r0 for every information of `_bits`."""
+    entropy = bounds.uniform_label_entropy(rate, num_classes)
+    return np.asarray(bounds.r0(entropy, _bits(num_classes), num_classes))
+
+
+def _bits(num_classes: int) -> Array:
+    return np.linspace(0, math.log2(num_classes), _POINTS)
 
 
 def r0_frame(rates: Sequence[float], num_classes: int) -> pd.DataFrame:
     """The data of Figure 2: r0 for uniform noise of each rate and every information up to log2 K bits."""
-    information = np.linspace(0, math.log2(num_classes), _POINTS)
-    entropy = bounds.uniform_label_entropy(np.asarray(rates)[:, None], num_classes)
-    r0 = bounds.r0(entropy, information, num_classes)
     return pd.DataFrame(
         {
             "rate": np.repeat(rates, _POINTS),
-            "information": np.tile(information, len(rates)),
-            "r0": np.ravel(r0),
+            "information": np.tile(_bits(num_classes), len(rates)),
+            "r0": np.concatenate([_smallest_error_rates(rate, num_classes) for rate in rates]),
         }
     )
 
@@ -126,64 +122,58 @@ def figure2(frame: pd.DataFrame) -> go.Figure:
 
     `frame` has columns rate, information (bits per label) and r0, as `r0_frame` makes it; one line a rate.
     """
-    figure = panel(
+    curves = {
+        rate: (part["information"].to_numpy(), part["r0"].to_numpy()) for rate, part in frame.groupby("rate")
+    }
+    return go.Figure(_fewest_errors(float(frame["information"].max()), curves, []))
+
+
+def fano_family(error_rate: float, information: float, num_classes: int) -> Plain:
+    """Figure 2 for this K, with the line of this noise rate on top and the point at this information.
+
+    `error_rate` is the noise's p, at most (K-1)/K, `information` I/n in bits. A panel as plain data.
+    """
+    bits, most = _bits(num_classes), math.log2(num_classes)
+    nothing = np.empty(0)
+    curves = {
+        rate: (bits, _smallest_error_rates(rate, num_classes))
+        if rate <= 1 - 1 / num_classes
+        else (nothing, nothing)
+        for rate in FAMILY
+    }
+    entropy = bounds.uniform_label_entropy(error_rate, num_classes)
+    smallest = float(bounds.r0(entropy, information, num_classes))
+    own = _smallest_error_rates(error_rate, num_classes)
+    side = "top right" if information < 0.6 * most else "top left"
+    return _fewest_errors(
+        most,
+        curves,
+        [
+            line(bits, own, f"your p = {error_rate:.0%}", stroke(NOISY, "solid", 3.5)),
+            line([information, information, 0], [0, smallest, smallest], "", stroke(CLEAN, "dot", 1.5)),
+            point(information, smallest, "r₀", f"<b>r₀ = {smallest:.1%}</b>", side),
+        ],
+    )
+
+
+def _fewest_errors(most: float, curves: Mapping[float, tuple[Array, Array]], more: Sequence[Plain]) -> Plain:
+    """A line a noise rate, of information and r0; one without points is hidden."""
+    looks = zip(curves.items(), cycle(_FAMILY_LOOK), strict=False)
+    return panel(
         "The fewest errors, by memorised bits",
         "I(w; y|x)/n, bits per label",
         "smallest error rate r₀",
-        x={"range": [0, float(frame["information"].max())]},
+        x={"range": [0, most]},
         y={"range": [0, 1], "tickformat": PERCENT},
+        traces=[
+            *(
+                line(x, y, f"p = {rate:.0%}", stroke(*look), visible=len(x) > 0)
+                for (rate, (x, y)), look in looks
+            ),
+            *more,
+        ],
+        meta={"alt": "The smallest training error rate falls with the memorised bits, a line a noise rate."},
     )
-    for position, (rate, part) in enumerate(frame.groupby("rate")):
-        color, dash = _FAMILY_LOOK[position % len(_FAMILY_LOOK)]
-        figure.add_scatter(
-            x=part["information"].to_numpy(),
-            y=part["r0"].to_numpy(),
-            mode="lines",
-            line=stroke(color, dash),
-            name=f"p = {rate:.0%}",
-        )
-    return figure
-
-
-def fano_family(error_rate: float, information: float, num_classes: int) -> go.Figure:
-    """Figure 2 for this K, with the line of this noise rate on top and the point at this information.
-
-    `error_rate` is the noise's p, at most (K-1)/K, `information` I/n in bits.
-    """
-    figure = figure2(r0_frame(FAMILY, num_classes))
-    for rate, trace in zip(FAMILY, figure.data, strict=True):
-        trace.visible = rate <= 1 - 1 / num_classes
-    own = r0_frame([error_rate], num_classes)
-    figure.add_scatter(
-        x=own["information"].to_numpy(),
-        y=own["r0"].to_numpy(),
-        mode="lines",
-        line=stroke(NOISY, "solid", 3.5),
-        name=f"your p = {error_rate:.0%}",
-    )
-    entropy = bounds.uniform_label_entropy(error_rate, num_classes)
-    smallest = float(bounds.r0(entropy, information, num_classes))
-    figure.add_scatter(
-        x=[information, information, 0],
-        y=[0, smallest, smallest],
-        mode="lines",
-        line=stroke(CLEAN, "dot", 1.5),
-        hoverinfo="skip",
-        showlegend=False,
-    )
-    figure.add_scatter(
-        x=[information],
-        y=[smallest],
-        mode="markers+text",
-        marker=POINT,
-        text=[f"<b>r₀ = {smallest:.1%}</b>"],
-        textposition="top right" if information < 0.6 * math.log2(num_classes) else "top left",
-        textfont={"color": CLEAN, "size": 15},
-        name="r₀",
-        showlegend=False,
-        cliponaxis=False,
-    )
-    return figure
 
 
 def figure1(frame: pd.DataFrame, rate: float) -> go.Figure:
@@ -224,67 +214,78 @@ def figure1(frame: pd.DataFrame, rate: float) -> go.Figure:
             )
         if name != "validation_clean_accuracy":
             best = _target(last, 1 - rate, f"best without memorising: {1 - rate:.0%}")
-            figure.add_trace(best.update(legendgroup="best", showlegend=column == 1), row=1, col=column)
+            figure.add_trace({**best, "legendgroup": "best", "showlegend": column == 1}, row=1, col=column)
     return figure
 
 
-def accuracy_split(frame: pd.DataFrame, rate: float) -> go.Figure:
+def accuracy_split(frame: pd.DataFrame, rate: float, epoch: float | None = None) -> Plain:
     """Accuracy by epoch on given labels, on their clean and corrupted parts, and on test images.
 
-    `frame` is a `History.to_frame()`; `rate` is the effective error rate.
+    `frame` is a `History.to_frame()`; `rate` is the effective error rate; a cursor stands at `epoch`. A
+    panel as plain data.
     """
-    lines: dict[str, tuple[str, dict[str, Any], str]] = {
+    lines: dict[str, tuple[str, Plain, str]] = {
         "train_accuracy": ("all given labels", stroke(GIVEN), "circle"),
         "clean_accuracy": ("clean part", stroke(CLEAN), "square"),
         "corrupted_fit": ("corrupted part, fitted", stroke(NOISY), "x"),
         "corrupted_recovered": ("corrupted part, recovered", stroke(NOISY, "dash"), "circle-open"),
         "test_accuracy": ("test", stroke(TEST, "longdash"), "diamond"),
     }
-    figure = _epochs("What is fitted, and what is recovered", frame)
-    figure.update_yaxes(title_text="accuracy", range=[0, 1.02], tickformat=PERCENT)
-    for column, (name, line, symbol) in lines.items():
-        known = frame.dropna(subset=[column])
-        figure.add_scatter(
-            x=known["epoch"].to_numpy(),
-            y=known[column].to_numpy(),
-            mode="lines+markers",
-            line=line,
-            marker={"symbol": symbol, "size": 8, "maxdisplayed": 8},
-            name=name,
-        )
-    best = _target(float(frame["epoch"].max()), 1 - rate, f"best without memorising: {1 - rate:.0%}")
-    return figure.add_trace(best)
+    traces = [_by_epoch(frame, column, name, look, symbol) for column, (name, look, symbol) in lines.items()]
+    last = float(frame["epoch"].max())
+    return panel(
+        "What is fitted, and what is recovered",
+        "epoch",
+        "accuracy",
+        x={"range": [0, 1.02 * last]},
+        y={"range": [0, 1.02], "tickformat": PERCENT},
+        traces=[
+            *traces,
+            _target(last, 1 - rate, f"best without memorising: {1 - rate:.0%}"),
+            *cursor(epoch, 1.02),
+        ],
+        meta={
+            "alt": "Accuracy by epoch on all given labels, their clean and corrupted parts, and test images."
+        },
+    )
 
 
-def bits_by_epoch(frame: pd.DataFrame, entropy: float) -> go.Figure:
+def bits_by_epoch(
+    frame: pd.DataFrame, entropy: float, epoch: float | None = None, top: float | None = None
+) -> Plain:
     """Memorised bits per label by epoch with their band, under all there is to memorise, H(y|x) = `entropy`.
 
-    `frame` is a `History.to_frame()`.
+    `frame` is a `History.to_frame()`; the axis ends at `top`; a cursor stands at `epoch`. A panel as plain
+    data.
     """
-    known = frame.dropna(subset=["memorized_bits"])
-    epochs = known["epoch"].to_numpy()
-    figure = _epochs("Memorised label information, at least", frame)
-    figure.update_yaxes(title_text="bits per label", range=[0, max(1.15 * entropy, 0.1)])
-    low, high = known["memorized_bits_low"].to_numpy(), known["memorized_bits_high"].to_numpy()
-    figure.add_scatter(
-        x=np.concatenate([epochs, epochs[::-1]]),
-        y=np.concatenate([high, low[::-1]]),
-        mode="lines",
-        line_width=0,
-        fill="toself",
-        fillcolor=_BAND,
-        name="what the drawn noise leaves open",
-        hoverinfo="skip",
+    known = frame["memorized_bits"].notna().to_numpy()
+    epochs, low, high = (
+        frame[name].to_numpy(float)[known] for name in ("epoch", "memorized_bits_low", "memorized_bits_high")
     )
-    figure.add_scatter(
-        x=epochs,
-        y=known["memorized_bits"].to_numpy(),
-        mode="lines+markers",
-        line=stroke(NOISY),
-        marker={"symbol": "x", "size": 8, "maxdisplayed": 8},
-        name="memorised bits",
+    last, top = float(frame["epoch"].max()), top or max(1.15 * entropy, 0.1)
+    band = np.concatenate([epochs, epochs[::-1]]), np.concatenate([high, low[::-1]])
+    return panel(
+        "Memorised label information, at least",
+        "epoch",
+        "bits per label",
+        x={"range": [0, 1.02 * last]},
+        y={"range": [0, top]},
+        traces=[
+            area(*band, "what the drawn noise leaves open", _BAND),
+            _by_epoch(frame, "memorized_bits", "memorised bits", stroke(NOISY), "x"),
+            _target(last, entropy, f"H(y|x) = {entropy:.2f} bits"),
+            *cursor(epoch, top),
+        ],
+        meta={"alt": "Memorised bits per label by epoch, with their band, below the noise's entropy H(y|x)."},
     )
-    return figure.add_trace(_target(float(frame["epoch"].max()), entropy, f"H(y|x) = {entropy:.2f} bits"))
+
+
+def _by_epoch(frame: pd.DataFrame, column: str, name: str, look: Plain, symbol: str) -> Plain:
+    values = frame[column].to_numpy(float)
+    known = ~np.isnan(values)
+    epochs = frame["epoch"].to_numpy(float)[known]
+    marker = {"symbol": symbol, "size": 8, "maxdisplayed": 8}
+    return line(epochs, values[known], name, look, mode="lines+markers", marker=marker)
 
 
 def memorization_split(frame: pd.DataFrame, rate: float, entropy: float) -> go.Figure:
@@ -299,35 +300,42 @@ def bound_check(bound: pd.DataFrame, measured: pd.DataFrame, title: str) -> go.F
     information and error_rate, one row a draw of the noise, drawn one by one and as their mean.
     """
     information = float(bound["information"].max())
-    figure = panel(
-        title,
-        "I(w; y|x)/n, bits per label",
-        "training error rate",
-        x={"range": [-0.02 * information, 1.02 * information]},
-        y={"range": [0, 1.1 * float(measured["error_rate"].max())], "tickformat": PERCENT},
-        entry_width=165,
-    )
-    looks = (stroke(THEORY), stroke(CLEAN, "dash"))
-    for position, (name, part) in enumerate(bound.groupby("bound", sort=False)):
-        figure.add_scatter(
-            x=part["information"].to_numpy(),
-            y=part["r0"].to_numpy(),
-            mode="lines",
-            line=looks[position % len(looks)],
-            name=str(name),
-        )
+    looks = cycle((stroke(THEORY), stroke(CLEAN, "dash")))
+    lines = [
+        line(part["information"].to_numpy(), part["r0"].to_numpy(), str(name), next(looks))
+        for name, part in bound.groupby("bound", sort=False)
+    ]
     mean = measured.groupby("information", as_index=False)["error_rate"].mean()
-    for name, points, marker in (
-        ("one draw of the noise", measured, {"color": NOISY, "opacity": 0.35, "size": 5}),
-        ("mean of the draws", mean, {"color": NOISY, "symbol": "x", "size": 9}),
-    ):
-        x, y = points["information"].to_numpy(), points["error_rate"].to_numpy()
-        figure.add_scatter(x=x, y=y, mode="markers", marker=marker, name=name)
-    return figure
+    dots = [
+        line(
+            draws["information"].to_numpy(),
+            draws["error_rate"].to_numpy(),
+            name,
+            {},
+            mode="markers",
+            marker=marker,
+        )
+        for name, draws, marker in (
+            ("one draw of the noise", measured, {"color": NOISY, "opacity": 0.35, "size": 5}),
+            ("mean of the draws", mean, {"color": NOISY, "symbol": "x", "size": 9}),
+        )
+    ]
+    return go.Figure(
+        panel(
+            title,
+            "I(w; y|x)/n, bits per label",
+            "training error rate",
+            x={"range": [-0.02 * information, 1.02 * information]},
+            y={"range": [0, 1.1 * float(measured["error_rate"].max())], "tickformat": PERCENT},
+            traces=[*lines, *dots],
+            **below(3, entry_width=165),
+        )
+    )
 
 
-def side_by_side(left: go.Figure, right: go.Figure) -> go.Figure:
+def side_by_side(left: go.Figure | Plain, right: go.Figure | Plain) -> go.Figure:
     """Two one-panel figures as one, each with its own legend below it."""
+    left, right = go.Figure(left), go.Figure(right)
     both = make_subplots(
         cols=2,
         subplot_titles=[figure.layout.title.text for figure in (left, right)],
@@ -336,6 +344,7 @@ def side_by_side(left: go.Figure, right: go.Figure) -> go.Figure:
     rows = max(sum(trace.showlegend is not False for trace in figure.data) for figure in (left, right))
     bottom = BOTTOM + 22 * rows
     both.update_layout(template=TEMPLATE, height=PLOT_HEIGHT + bottom, margin_b=bottom)
+    both.update_layout(barmode=left.layout.barmode, bargap=left.layout.bargap)
     for column, (figure, legend) in enumerate(((left, "legend"), (right, "legend2")), start=1):
         subplot = both.get_subplot(1, column)
         place = {"x": subplot.xaxis.domain[0], "y": -0.18, "yanchor": "top", "font": {"size": 13}}
@@ -344,14 +353,9 @@ def side_by_side(left: go.Figure, right: go.Figure) -> go.Figure:
             both.add_trace(go.Figure(trace).data[0].update(legend=legend), row=1, col=column)
         for name in ("xaxis", "yaxis"):
             axis = figure.layout[name]
-            getattr(subplot, name).update(range=axis.range, tickformat=axis.tickformat, title=axis.title)
+            getattr(subplot, name).update({key: axis[key] for key in _AXIS if axis[key] is not None})
     return both
 
 
-def _epochs(title: str, frame: pd.DataFrame) -> go.Figure:
-    epochs = [0, 1.02 * float(frame["epoch"].max())]
-    return panel(title, "epoch", "", x={"range": epochs}, y={}, entry_width=165)
-
-
-def _target(last: float, level: float, name: str) -> go.Scatter:
-    return go.Scatter(x=[0, last], y=[level] * 2, mode="lines", line=stroke(THEORY, "dot", 2), name=name)
+def _target(last: float, level: float, name: str) -> Plain:
+    return line([0, last], [level] * 2, name, stroke(THEORY, "dot", 2))

@@ -1,15 +1,29 @@
-"""The figures of LIMIT's experiments: Figure 3, and information from both sides.
+"""The figures of LIMIT's experiments: Figure 3, information from both sides, and the choice of β.
 
 Each function takes numbers and returns a figure.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from lnlib.plots.theme import CLEAN, NOISY, PERCENT, TEMPLATE, THEORY, style
+from lnlib.plots.theme import (
+    CLEAN,
+    NOISY,
+    PERCENT,
+    TEMPLATE,
+    TEST,
+    THEORY,
+    Plain,
+    cursor,
+    line,
+    panel,
+    stroke,
+    style,
+)
 
 
 def figure3(frame: pd.DataFrame, rate: float) -> go.Figure:
@@ -74,4 +88,56 @@ def information_bounds(runs: Mapping[str, pd.DataFrame], entropy: float) -> go.F
     line = {"color": THEORY, "dash": "dot", "width": 2}
     return figure.add_scatter(
         x=[1, last], y=[entropy] * 2, mode="lines", line=line, name=f"H(y|x) = {entropy:.2f} bits"
+    )
+
+
+def against_beta(records: pd.DataFrame, betas: Sequence[float], beta: float) -> Plain:
+    """What is fitted and what is learned by β, with a cursor at `beta`; one row of `records` a β. A panel of
+    a lab, as plain data.
+
+    β = 0 has no place on a logarithmic axis: the values stand at equal distances. The star is the β that
+    noisy validation chooses, as a reader without true labels must.
+    """
+    places = np.arange(len(records), dtype=float)
+    lines = {
+        "clean_accuracy": ("clean part", CLEAN, "solid", "square"),
+        "corrupted_fit": ("corrupted part, fitted", NOISY, "solid", "x"),
+        "test_accuracy": ("test", TEST, "longdash", "diamond"),
+    }
+    chosen = [int(records["validation_accuracy"].argmax())] if len(records) else []
+    star = {"symbol": "star", "size": 15, "color": TEST, "line": {"color": "white", "width": 1}}
+    test = records["test_accuracy"].to_numpy(float)
+    return panel(
+        "At this epoch, by β",
+        "β, the weight of the penalty ‖μ‖²",
+        "accuracy",
+        x={
+            "range": [-0.4, len(betas) - 0.6],
+            "tickvals": list(range(len(betas))),
+            "ticktext": [f"{value:g}" for value in betas],
+        },
+        y={"range": [0, 1.02], "tickformat": PERCENT},
+        traces=[
+            *(
+                line(
+                    places,
+                    records[column].to_numpy(float),
+                    name,
+                    stroke(color, dash),
+                    mode="lines+markers",
+                    marker={"symbol": symbol, "size": 8},
+                )
+                for column, (name, color, dash, symbol) in lines.items()
+            ),
+            line(
+                places[chosen],
+                test[chosen],
+                "test, at the β of the best noisy validation",
+                {},
+                mode="markers",
+                marker=star,
+            ),
+            *cursor(betas.index(beta), 1.02),
+        ],
+        meta={"alt": "Accuracy by β on the clean part, the corrupted part and test images."},
     )

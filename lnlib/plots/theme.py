@@ -1,17 +1,12 @@
-"""The look of every figure: colours by role, one style a method, small print, showing and saving."""
+"""The look of every figure: colours by role, one style a method, panels, small print."""
 
-import io
-import json
-import os
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import plotly.graph_objects as go
-import plotly.io as pio
-
-from lnlib.files import whole_file, write_text
+from numpy.typing import ArrayLike
 
 # Okabe and Ito's colours, told apart by colour-blind readers; two of Tol's where theirs are spoken for.
 CLEAN = "#0072B2"
@@ -22,7 +17,6 @@ TEST = "#009E73"
 """Roles: examples whose given label is true, or wrong; bounds and targets; all given labels; test images."""
 
 FONT = "system-ui, 'Segoe UI', 'Helvetica Neue', Arial, 'Liberation Sans', sans-serif"
-PNG_WIDTH = 1000
 PERCENT = ".0%"
 FORBIDDEN = "rgba(77, 77, 77, 0.10)"
 """THEORY, see-through: where no learner can be."""
@@ -112,20 +106,68 @@ TEMPLATE = go.layout.Template(
 )
 
 
+Plain = dict[str, Any]
+"""A figure or a trace as plain data, as `plotly.graph_objects.Figure` takes it. Labs draw their panels from
+it many times a second; to build a Figure takes a hundred times as long."""
+
+_LOOK: Plain = TEMPLATE.to_plotly_json()
+
+
 def panel(
-    title: str, x_title: str, y_title: str, x: dict[str, Any], y: dict[str, Any], entry_width: int = 120
-) -> go.Figure:
-    """An empty panel with its legend in up to three lines below it, so that nothing is covered."""
-    bottom = BOTTOM + 3 * 22
-    figure = go.Figure(layout={"template": TEMPLATE, "title_text": title})
-    figure.update_layout(
-        height=PLOT_HEIGHT + bottom,
-        margin_b=bottom,
-        legend={"orientation": "h", "x": 0, "y": -0.18, "yanchor": "top", "entrywidth": entry_width},
-    )
-    figure.update_xaxes(title_text=x_title, **x)
-    figure.update_yaxes(title_text=y_title, **y)
-    return figure
+    title: str, x_title: str, y_title: str, x: Plain, y: Plain, traces: Sequence[Plain], **layout: Any
+) -> Plain:
+    """A figure of one panel as plain data, its legend below it; `x` and `y` are options of the axes."""
+    return {
+        "data": list(traces),
+        "layout": {
+            "template": _LOOK,
+            "title": {"text": title},
+            "xaxis": {"title": {"text": x_title}, **x},
+            "yaxis": {"title": {"text": y_title}, **y},
+            **below(3),
+            **layout,
+        },
+    }
+
+
+def below(rows: int, entry_width: int = 120) -> Plain:
+    """The layout of a panel with its legend in so many lines below it, so that nothing is covered."""
+    bottom = BOTTOM + 22 * rows
+    legend = {"orientation": "h", "x": 0, "y": -0.18, "yanchor": "top", "entrywidth": entry_width}
+    return {"height": PLOT_HEIGHT + bottom, "margin": {"b": bottom}, "legend": legend}
+
+
+def line(x: ArrayLike, y: ArrayLike, name: str, look: Plain, **more: Any) -> Plain:
+    """A line as plain data; one without a name is in no legend."""
+    shown = {"name": name} if name else {"showlegend": False, "hoverinfo": "skip"}
+    return {"type": "scatter", "mode": "lines", "x": x, "y": y, "line": look, **shown, **more}
+
+
+def area(x: ArrayLike, y: ArrayLike, name: str, color: str) -> Plain:
+    """A closed area as plain data."""
+    return line(x, y, name, {"width": 0}, fill="toself", fillcolor=color, hoverinfo="skip")
+
+
+def point(x: float, y: float, name: str, label: str, side: str) -> Plain:
+    """The reader's own point with its label beside it, as plain data; in no legend."""
+    return {
+        "type": "scatter",
+        "mode": "markers+text",
+        "x": [x],
+        "y": [y],
+        "marker": POINT,
+        "text": [label],
+        "textposition": side,
+        "textfont": {"color": CLEAN, "size": 15},
+        "name": name,
+        "showlegend": False,
+        "cliponaxis": False,
+    }
+
+
+def cursor(at: float | None, top: float) -> list[Plain]:
+    """The line at the chosen value of the horizontal axis, as plain data; none without a value."""
+    return [] if at is None else [line([at, at], [0, top], "", {"color": THEORY, "width": 1})]
 
 
 def stroke(color: str, dash: str = "solid", width: float = 2.5) -> dict[str, Any]:
@@ -138,8 +180,9 @@ def style(method: str) -> Style:
     return METHODS.get(method) or _SPARE[zlib.crc32(method.encode()) % len(_SPARE)]
 
 
-def small_print(figure: go.Figure, text: str) -> go.Figure:
+def small_print(figure: go.Figure | Plain, text: str) -> go.Figure:
     """Put `text` (data set, device, budget, seed) below the figure, which grows by a line; returns it."""
+    figure = figure if isinstance(figure, go.Figure) else go.Figure(figure)
     bottom = figure.layout.margin.b or TEMPLATE.layout.margin.b
     height = figure.layout.height or TEMPLATE.layout.height
     figure.update_layout(margin_b=bottom + 24, height=height + 24)
@@ -155,46 +198,3 @@ def small_print(figure: go.Figure, text: str) -> go.Figure:
         yanchor="bottom",
         yshift=-(bottom + 20),
     )
-
-
-def png(figure: go.Figure, width: int = PNG_WIDTH) -> bytes | None:
-    """The figure as PNG; None without an installed browser, which kaleido needs for the drawing."""
-    from kaleido.errors import ChromeNotFoundError
-    from PIL import Image
-
-    try:
-        drawn = figure.to_image("png", width=figure.layout.width or width, scale=1.5)
-    except ChromeNotFoundError:
-        return None
-    # A palette takes a quarter of the bytes, and saved lessons hold many figures.
-    palette = Image.open(io.BytesIO(drawn)).convert("RGB").quantize(128, dither=Image.Dither.NONE)
-    with io.BytesIO() as file:
-        palette.save(file, "PNG", optimize=True)
-        return file.getvalue()
-
-
-def show(figure: go.Figure) -> None:
-    """Display the figure: interactive in JupyterLab; where a lesson runs to be saved, as PNG too.
-
-    Pages of code-hosting sites show nothing but the PNG. In JupyterLab a reader would wait seconds for it.
-    """
-    from IPython.display import display
-
-    bundle: dict[str, Any] = {"application/vnd.plotly.v1+json": json.loads(pio.to_json(figure))}
-    in_jupyterlab = "JPY_SESSION_NAME" in os.environ  # which Jupyter's server sets for the kernels it starts
-    if not in_jupyterlab and (image := png(figure)) is not None:
-        bundle["image/png"] = image
-    display(bundle, raw=True)  # type: ignore[no-untyped-call]
-
-
-def save(figure: go.Figure, stem: Path | str) -> list[Path]:
-    """Write `stem`.png (where a browser is installed) and `stem`.html (works offline); returns the files."""
-    files = []
-    image = png(figure)
-    if image is not None:
-        files.append(Path(f"{os.fspath(stem)}.png"))
-        with whole_file(files[-1]) as file:
-            file.write(image)
-    files.append(Path(f"{os.fspath(stem)}.html"))
-    write_text(files[-1], figure.to_html(include_plotlyjs=True, config={"responsive": True}))
-    return files

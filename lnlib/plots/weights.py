@@ -1,7 +1,7 @@
 """The figures of sample weighting: Figure 1 of MetaInfoNet, the bilevel problem, a virtual step as arrows,
 weight against loss, convergence.
 
-Each function takes numbers and returns a figure. What moves in a lab is a trace, never a shape.
+Each function takes numbers and returns a figure; the panel of a lab is a figure as plain data.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
 from lnlib.analysis.weights import EDGES, WeightSummary
-from lnlib.plots.theme import CLEAN, METHODS, NOISY, TEMPLATE, TEST, THEORY
+from lnlib.plots.theme import CLEAN, METHODS, NOISY, TEMPLATE, TEST, THEORY, Plain, panel
 
 PARTS = (("clean", "label right", CLEAN, ""), ("noisy", "label wrong", NOISY, "/"))
 SMALLEST_LOSS = 1e-5
@@ -27,30 +27,42 @@ _TICKS = [0, 1, 2, 3, EDGES[-1]]
 _X = {"range": [0, EDGES[-1]], "tickvals": _TICKS, "ticktext": ["0", "1", "2", "3", f"≥{EDGES[-1]:g}"]}
 
 
-def weight_histogram(histogram: pd.DataFrame, summary: WeightSummary | None, note: str = "") -> go.Figure:
-    """How the weights of right and of wrong labels are distributed, one panel of a lab.
+def weight_histogram(
+    method: str, histogram: pd.DataFrame, summary: WeightSummary | None, note: str = ""
+) -> Plain:
+    """How a method's weights of right and of wrong labels are distributed, one panel of a lab as plain data.
 
     `histogram` is `analysis.weights.evaluation_histogram`; bars are shares of their own group on a
-    square-root scale, so that small ones show. The legend holds the summary and a `note`.
+    square-root scale, so that small ones show. A second line holds the summary and a `note`.
     """
-    figure = go.Figure(layout={"template": TEMPLATE})
-    figure.update_xaxes(title_text="weight of an example (mean 1)", **_X)
-    figure.update_yaxes(title_text="share of its group", **_Y)
-    _add_bars(figure, histogram, summary)
     words = f"AUC {summary.auc:.2f} · effective sample {summary.effective:.0%}{note}" if summary else note
-    # A trace without points: its name is a line of the legend, which a lab can change.
-    figure.add_scatter(x=[0], y=[None], mode="markers", marker_color="rgba(0,0,0,0)", name=words or " ")
-    return figure.update_layout(barmode="overlay", bargap=0)
+    return panel(
+        method,
+        "weight of an example (mean 1)",
+        "share of its group",
+        x=_X,
+        y=_Y,
+        traces=[_bars(histogram, part, summary) for part in PARTS],
+        barmode="overlay",
+        bargap=0,
+        meta={
+            "subtitle": words,
+            "alt": f"{method}: how the weights of right and of wrong labels are distributed.",
+        },
+    )
 
 
-def weight_histograms(frame: pd.DataFrame, summaries: Mapping[str, WeightSummary]) -> go.Figure:
+def weight_histograms(frame: pd.DataFrame, summaries: Mapping[str, WeightSummary | None]) -> go.Figure:
     """MetaInfoNet's Figure 1: histograms of the weights of right and wrong labels, a panel a method.
 
-    `frame` has columns method, low, high, clean and noisy; the order of `summaries` is that of the panels.
+    `frame` has columns method, low, high, clean and noisy; the order of `summaries` is that of
+    the panels, one without a summary is not trained yet.
     """
     titles = [
         f"{method}<br><span style='font-size:11px'>AUC {one.auc:.2f} · effective sample {one.effective:.0%}"
         f"<br>mean weight: right {one.clean:.2f}, wrong {one.noisy:.2f}</span>"
+        if one
+        else method
         for method, one in summaries.items()
     ]
     figure = make_subplots(
@@ -63,33 +75,30 @@ def weight_histograms(frame: pd.DataFrame, summaries: Mapping[str, WeightSummary
     figure.update_yaxes(**_Y)
     figure.update_yaxes(title_text="share of its group (√ scale)", col=1)
     for column, method in enumerate(summaries, start=1):
-        _add_bars(figure, frame[frame["method"] == method], None, column)
+        for part in PARTS:
+            bars = _bars(frame[frame["method"] == method], part, None)
+            figure.add_trace({**bars, "showlegend": column == 1}, row=1, col=column)
     return figure
 
 
-def _add_bars(
-    figure: go.Figure, histogram: pd.DataFrame, summary: WeightSummary | None, column: int | None = None
-) -> None:
-    low, high = histogram["low"].to_numpy(), histogram["high"].to_numpy()
-    for part, name, color, shape in PARTS:
-        counts = histogram[part].to_numpy()
-        shares = counts / max(counts.sum(), 1)
-        mean = f": mean weight {getattr(summary, part):.2f}" if summary else ""
-        figure.add_bar(
-            x=(low + high) / 2,
-            y=np.sqrt(shares),
-            width=float(EDGES[1] - EDGES[0]),
-            text=[f"{count:,}" for count in counts],
-            textposition="none",
-            hovertemplate="weight %{x:.2f}<br>%{text} examples",
-            marker={"color": color, "line_width": 0, "pattern": {"shape": shape, "fillmode": "overlay"}},
-            opacity=0.65,
-            name=name + mean,
-            legendgroup=name,
-            showlegend=column in (None, 1),
-            row=None if column is None else 1,
-            col=column,
-        )
+def _bars(histogram: pd.DataFrame, part: tuple[str, str, str, str], summary: WeightSummary | None) -> Plain:
+    """The bars of one of PARTS, as plain data."""
+    group, name, color, shape = part
+    counts = histogram[group].to_numpy()
+    mean = f": mean weight {getattr(summary, group):.2f}" if summary else ""
+    return {
+        "type": "bar",
+        "x": (EDGES[:-1] + EDGES[1:]) / 2,
+        "y": np.sqrt(counts / max(counts.sum(), 1)),
+        "width": float(EDGES[1] - EDGES[0]),
+        "text": [f"{count:,}" for count in counts],
+        "textposition": "none",
+        "hovertemplate": "weight %{x:.2f}<br>%{text} examples",
+        "marker": {"color": color, "line": {"width": 0}, "pattern": {"shape": shape, "fillmode": "overlay"}},
+        "opacity": 0.65,
+        "name": name + mean,
+        "legendgroup": name,
+    }
 
 
 # The bilevel problem: boxes (centre, half width, half height, colour, outline) in units of 82 pixels.

@@ -1,5 +1,6 @@
 """JupyterLab as `make lab` starts it, a real browser, and what a reader does; every wait is bounded."""
 
+import json
 import os
 import re
 import shutil
@@ -10,9 +11,12 @@ import sysconfig
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
+import nbformat
+import numpy as np
 import pytest
 from playwright.sync_api import Browser, Error, Locator, Page, sync_playwright
 
@@ -40,17 +44,31 @@ OWN_FOLDERS = (
     "IPYTHONDIR",
     "LNLIB_RUNS",
 )
+KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+NUMBERS = count()
 START_SECONDS = 90
 STOP_SECONDS = 20
 STEP_SECONDS = 20
 RUN_SECONDS = 240
 
-# What plotly has drawn in the labs now in view, one list of traces a panel, typed arrays unpacked.
-DRAWN = """() => [...document.querySelectorAll('.jupyter-widgets .js-plotly-plot')]
-    .filter(plot => plot._fullData).map(plot => plot._fullData.map(trace => ({
+# What plotly has drawn in the panels of the labs in the page, one list of traces a panel, typed arrays
+# unpacked; of a panel that says something else, as that it is drawing, what it says.
+DRAWN = """() => [...document.querySelectorAll('.lnlib-panel')].map(panel => {
+    const waiting = panel.querySelector('.lnlib-waiting'), plot = panel.querySelector('.lnlib-plot');
+    if (!waiting.hidden || !plot._fullData) return waiting.textContent;
+    return plot._fullData.map(trace => ({
         name: trace.name, visible: trace.visible, x: Array.from(trace.x ?? []), y: Array.from(trace.y ?? []),
         text: Array.isArray(trace.text) ? trace.text : [trace.text],
-    })))"""
+    }));
+})"""
+
+# The same of what the labs of a kernel have to show; LABS is an expression for a list of labs.
+SHOWN = """import json, numpy as np
+def unpacked(values):
+    return np.asarray(values).tolist()
+print("SHOWN" + json.dumps([
+    [{"x": unpacked(t["x"]), "y": unpacked(t["y"])} for t in figure["data"]]
+    for lab in LABS for figure in lab.scene.figures]))"""
 
 # The share of the cells asked for that has run, in percent; null before any was.
 PROGRESS = """() => {
@@ -199,7 +217,9 @@ class Notebook:
             handle.press(key)
 
     def run_code(self, code: str, marker: str, seconds: float = 30) -> str:
-        """Run code in a new cell above the one that is active; the output behind the marker."""
+        """Run code in a new cell above the active one; the output behind the marker that it prints."""
+        unique = f"{marker}{next(NUMBERS)}:"
+        code, marker = code.replace(marker, unique), unique
         panel = self.page.locator(".jp-NotebookPanel:not(.lm-mod-hidden)")
         panel.locator(".jp-Notebook").press("Escape")
         self.page.keyboard.press("a")
@@ -247,8 +267,12 @@ class Notebook:
         assert ended.split() == ["True", "0"]
 
     def drawn(self) -> list[list[dict[str, Any]]]:
-        """The traces of each panel of the labs in view, as plotly has drawn them."""
-        return self.page.evaluate(DRAWN)
+        """The traces of each panel of the labs in view, as plotly has drawn them; none of one that waits."""
+        return [panel for panel in drawn(self.page) if not isinstance(panel, str)]
+
+    def shown(self, labs: str) -> list[list[dict[str, Any]]]:
+        """The traces of each panel that these labs of the kernel, an expression for a list, have to show."""
+        return json.loads(self.run_code(SHOWN.replace("LABS", labs), "SHOWN", seconds=120))
 
     def until(self, expected: Callable[[], bool], seconds: float = STEP_SECONDS) -> None:
         """Wait until something is so; fails when it does not become so in time."""
@@ -260,6 +284,48 @@ class Notebook:
     def sentences(self) -> list[str]:
         """What the labs say, in their order."""
         return self.page.locator('[role="status"][aria-live]:visible').all_inner_texts()
+
+
+def drawn(page: Page) -> list[Any]:
+    """What is drawn in each panel of the labs in the page; of one that waits, what it says."""
+    return page.evaluate(DRAWN)
+
+
+def same(drawn: list[Any], expected: list[list[dict[str, Any]]], tolerance: float = 1e-12) -> bool:
+    """Whether every panel is drawn, with the expected numbers in every trace."""
+    return len(drawn) == len(expected) and all(
+        len(panel) == len(traces)
+        and all(_alike(*pair, tolerance) for pair in zip(panel, traces, strict=True))
+        for panel, traces in zip(drawn, expected, strict=True)
+    )
+
+
+def _alike(trace: Any, expected: dict[str, Any], tolerance: float) -> bool:
+    return not isinstance(trace, str) and all(
+        _equal(trace[axis], expected[axis], tolerance) for axis in ("x", "y")
+    )
+
+
+def _equal(one: list[Any], other: list[Any], tolerance: float) -> bool:
+    if len(one) != len(other):
+        return False
+    if one and isinstance(one[0], str):
+        return one == other
+    numbers = (np.array(values, dtype=float) for values in (one, other))
+    return np.allclose(*numbers, rtol=tolerance, atol=tolerance, equal_nan=True)
+
+
+@pytest.fixture
+def open_cells(server: Server, open_notebook: Callable[[str], "Notebook"]) -> Callable[..., "Notebook"]:
+    """Open a new notebook with these code cells."""
+
+    def open_it(*sources: str, name: str = "cells.ipynb") -> Notebook:
+        cells = [nbformat.v4.new_code_cell(source) for source in sources]
+        book = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": KERNEL})
+        nbformat.write(book, server.folder / "notebooks" / name)
+        return open_notebook(name)
+
+    return open_it
 
 
 @pytest.fixture

@@ -172,7 +172,7 @@ def test_unknown_data_and_noise_name_the_nearest():
 
 def test_writing_where_one_may_not_is_one_error(tmp_path):
     (tmp_path / "file").write_text("kept")
-    with pytest.raises(LnlibError, match=r"could not write .* choose a folder you may write to"):
+    with pytest.raises(LnlibError, match=r"could not write .* choose a file you may write to"):
         write_text(tmp_path / "file" / "inside.txt", "text")
     assert (tmp_path / "file").read_text() == "kept"
 

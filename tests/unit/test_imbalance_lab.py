@@ -1,6 +1,5 @@
 """Long tails without a browser: accuracies and weights by class, what ImbalanceLab trains, draws and says."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,32 +9,28 @@ import torch
 
 from lnlib import noise, plots
 from lnlib.analysis.imbalance import class_accuracy, class_means, effective_number, weights_by_loss
+from lnlib.analysis.long_tail import METHODS, NET, ByClass, follow, settings, summary
 from lnlib.data import load, make_task
 from lnlib.errors import InvalidValue, UnknownName
 from lnlib.labs import imbalance
-from lnlib.labs.imbalance import (
-    METHODS,
-    NET,
-    ByClass,
-    Compared,
-    ImbalanceLab,
-    Setup,
-    describe_classes,
-    follow,
-    settings,
-    summary,
-)
+from lnlib.labs.controls import Steps
+from lnlib.labs.imbalance import Compared, ImbalanceLab, _tasks, describe_classes
 from lnlib.methods import ClassBalanced, CrossEntropy, LogitNet
 from lnlib.methods.class_balanced import class_balanced_weights
 from lnlib.nets.weighting import WeightFromLoss
 from lnlib.plots.theme import style
 from lnlib.training import Member, fit, sweep
+from tests.lab_tools import PATIENCE, axes, look_up, panels, run_job, trained
 
-EPOCHS, PATIENCE = 2, 60.0
+EPOCHS = 2
 FACTORS = (10.0, 20.0, 200.0)
-SETUP = Setup("digits", "Class-balanced", EPOCHS, 0)
+SETUP = ("digits", "Class-balanced", EPOCHS, 0)
 SIZES_20 = [106, 75, 54, 39, 27, 20, 14, 10, 7, 5]
 EMPTY = "imbalance factor 200 leaves no training image of 9; use at most 106"
+
+
+class SmallImbalanceLab(ImbalanceLab):
+    views = ImbalanceLab.views | {"factor": Steps(value=20.0, label="imbalance factor", values=FACTORS)}
 
 
 @pytest.fixture(autouse=True)
@@ -46,45 +41,37 @@ def _few_factors(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def made() -> dict[float, Compared]:
     """What training Class-balanced at the few factors gives."""
-    return imbalance.train(SETUP, FACTORS, lambda done, total: None)
+    return run_job(small_lab(), FACTORS)
 
 
 @pytest.fixture
-def calls(made: dict[float, Compared], monkeypatch: pytest.MonkeyPatch) -> list[tuple[Setup, list[float]]]:
+def calls(made: dict[float, Compared], monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Training replaced by a look-up; holds what was asked for."""
-    asked: list[tuple[Setup, list[float]]] = []
-
-    def train(setup: Setup, keys: Any, report: Callable[[int, int], None]) -> dict[float, Compared]:
-        asked.append((setup, list(keys)))
-        report(1, 2)
-        return {key: made[key] for key in keys}
-
-    monkeypatch.setattr(imbalance, "train", train)
-    return asked
+    return look_up(monkeypatch, SmallImbalanceLab, made)
 
 
 def small_lab(**options: Any) -> ImbalanceLab:
-    return ImbalanceLab(**{"method": "Class-balanced", "epochs": EPOCHS} | options)
+    return SmallImbalanceLab(**{"method": "Class-balanced", "epochs": EPOCHS} | options)
 
 
 def trained_lab(**options: Any) -> ImbalanceLab:
-    lab = small_lab(**options)
-    lab.train()
-    assert lab.wait(PATIENCE)
-    return lab
+    return trained(small_lab(**options))
 
 
-def bars(panel: go.FigureWidget) -> list[go.Bar]:
+def tasks() -> list[Any]:
+    return _tasks(small_lab().values, 20.0)
+
+
+def bars(panel: go.Figure) -> list[go.Bar]:
     return [trace for trace in panel.data if trace.type == "bar"]
 
 
 def assert_draws(lab: ImbalanceLab, compared: Compared, epoch: int) -> None:
     """The bars hold exactly the numbers of what was trained."""
-    images, weight = bars(lab.shares)
+    (images, weight), (standard, method) = map(bars, panels(lab))
     shares = compared.counts / compared.counts.sum()
     np.testing.assert_array_equal(images.y, shares)
     np.testing.assert_array_equal(weight.y, (shares * compared.method.weights[epoch - 1]).mean(axis=0))
-    standard, method = bars(lab.accuracy)
     np.testing.assert_array_equal(standard.y, compared.standard.accuracy[epoch - 1].mean(axis=0))
     np.testing.assert_array_equal(method.y, compared.method.accuracy[epoch - 1].mean(axis=0))
 
@@ -115,24 +102,24 @@ def test_beta_one_counts_every_example() -> None:
 
 
 def test_followed_runs_are_those_of_a_sweep_seen_by_class() -> None:
-    tasks = SETUP.tasks(20.0)
-    followed = follow(CrossEntropy(), tasks, EPOCHS, 0)
-    runs = sweep([Member(CrossEntropy(), task, seed) for seed, task in enumerate(tasks)], **settings(EPOCHS))
+    some = tasks()
+    followed = follow(CrossEntropy(), some, EPOCHS, 0)
+    runs = sweep([Member(CrossEntropy(), task, seed) for seed, task in enumerate(some)], **settings(EPOCHS))
     for _ in runs:
         pass
-    counts = torch.bincount(tasks[0].test.labels).numpy()
-    assert followed.accuracy.shape == (EPOCHS, len(tasks), 10)
+    counts = torch.bincount(some[0].test.labels).numpy()
+    assert followed.accuracy.shape == (EPOCHS, len(some), 10)
     for seed, history in enumerate(runs.histories):
         overall = followed.accuracy[:, seed] @ counts / counts.sum()
         np.testing.assert_allclose(overall, history.to_frame()["test_accuracy"], rtol=1e-6)
         np.testing.assert_array_equal(followed.training[:, seed], history.to_frame()["train_accuracy"])
     alone = fit(
-        CrossEntropy(), tasks[1], seed=1, **{key: v for key, v in settings(EPOCHS).items() if key != "mode"}
+        CrossEntropy(), some[1], seed=1, **{key: v for key, v in settings(EPOCHS).items() if key != "mode"}
     )
     for _ in alone:
         pass
-    logits = alone.predict(tasks[1].dataset.normalize(tasks[1].test.images))
-    by_class = class_accuracy(logits, tasks[1].test.labels)
+    logits = alone.predict(some[1].dataset.normalize(some[1].test.images))
+    by_class = class_accuracy(logits, some[1].test.labels)
     np.testing.assert_allclose(followed.accuracy[-1, 1], by_class, atol=0.04)  # one image of thirty
     assert np.isnan(followed.weights).all()
 
@@ -160,7 +147,7 @@ def test_head_tail_and_preference() -> None:
 
 def test_progress_counts_every_step_once() -> None:
     heard: list[tuple[int, int]] = []
-    imbalance.train(SETUP, FACTORS, lambda done, total: heard.append((done, total)))
+    run_job(small_lab(), FACTORS, lambda done, total: heard.append((done, total)))
     steps = 2 * EPOCHS * (-(-429 // 50) + -(-357 // 50))
     assert heard == [(done, steps) for done in range(1, steps + 1)]
 
@@ -186,9 +173,7 @@ def test_the_rule_is_the_networks_own() -> None:
 
 
 def test_logitnet_finds_the_tail_without_the_sizes() -> None:
-    tasks = SETUP.tasks(20.0)
-    followed = follow(METHODS["LogitNet"](15), tasks, 15)
-    standard = follow(CrossEntropy(), tasks, 15)
+    followed, standard = (follow(one, tasks(), 15) for one in (METHODS["LogitNet"](15), CrossEntropy()))
     assert followed.preference() > 2
     assert followed.tail() > standard.tail()
 
@@ -198,7 +183,7 @@ def test_logitnet_finds_the_tail_without_the_sizes() -> None:
 
 def test_before_training_nothing_is_drawn() -> None:
     lab = small_lab()
-    for shown in (lab.shares, lab.accuracy):
+    for shown in panels(lab):
         assert all(np.isnan(np.asarray(bar.y)).all() for bar in bars(shown))
     assert "Press Train" in lab.sentence
     assert lab.stop_button.disabled and not lab.train_button.disabled
@@ -214,10 +199,9 @@ def test_every_slider_moves_both_panels(calls: list[Any], made: dict[float, Comp
             lab.epoch.value = epoch
             assert_draws(lab, made[factor], epoch)
             assert lab.sentence == describe_classes("Class-balanced", factor, made[factor], epoch)
-            layouts = lab.shares.layout, lab.accuracy.layout
-            ranges.add(tuple((layout.xaxis.range, layout.yaxis.range) for layout in layouts))
+            ranges.add(tuple(axes(lab)))
     assert len(ranges) == 1, "the axes jump"
-    counts, weights = (tuple(trace.text) for trace in lab.shares.select_traces({"mode": "text"}))
+    counts, weights = (tuple(trace.text) for trace in panels(lab)[0].select_traces({"mode": "text"}))
     assert counts == ("106", "82", "63", "49", "38", "29", "22", "17", "13", "10")
     assert weights == tuple(f"{one:.2g}" for one in made[10.0].method.weights[EPOCHS - 1].mean(axis=0))
 
@@ -226,7 +210,7 @@ def test_where_a_class_would_be_empty_the_lab_says_so(calls: list[Any], made: di
     lab = trained_lab()
     lab.factor.value = 200.0
     assert lab.sentence == f"Nothing to train: {EMPTY}."
-    assert all(np.isnan(np.asarray(bar.y)).all() for bar in bars(lab.shares) + bars(lab.accuracy))
+    assert all(np.isnan(np.asarray(bar.y)).all() for panel in panels(lab) for bar in bars(panel))
     lab.factor.value = 20.0
     assert_draws(lab, made[20.0], EPOCHS)
 
@@ -234,10 +218,10 @@ def test_where_a_class_would_be_empty_the_lab_says_so(calls: list[Any], made: di
 def test_another_method_wears_its_own_colour(calls: list[Any]) -> None:
     lab = trained_lab()
     lab.method.value = "L2RW"
-    for shown in (lab.shares, lab.accuracy):
+    for shown in panels(lab):
         assert bars(shown)[1].marker.color == style("L2RW").color
         assert "L2RW" in bars(shown)[1].name
-    assert bars(lab.accuracy)[0].marker.color == style("CE").color
+    assert bars(panels(lab)[1])[0].marker.color == style("CE").color
     assert "Press Train" in lab.sentence, "what another method made is not shown for this one"
 
 
@@ -295,7 +279,8 @@ def test_the_snapshot_is_static_and_shows_both_panels(calls: list[Any], made: di
     heights = [trace.y for trace in figure.data if trace.type == "bar"]
     np.testing.assert_array_equal(heights[0], made[20.0].counts / 357)
     np.testing.assert_array_equal(heights[3], made[20.0].method.accuracy[-1].mean(axis=0))
-    dashes = [trace.name for trace in figure.select_traces({"mode": "markers"}) if trace.showlegend]
+    marks = figure.select_traces({"mode": "markers"})
+    dashes = [trace.name for trace in marks if trace.showlegend is not False]
     assert dashes == ["one seed (bars: means)"] * 2, "one entry for each panel's legend"
     assert "n = 357 · imbalance factor 20 · even meta set 100" in figure.layout.annotations[-1].text
     assert NET.label in figure.layout.annotations[-1].text

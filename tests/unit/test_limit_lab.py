@@ -7,19 +7,29 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from lnlib import plots
 from lnlib.analysis.information import information_bounds
 from lnlib.errors import InvalidValue, UnknownName
 from lnlib.labs import limit
-from lnlib.labs.limit import Frame, LimitLab, Setup, against_beta, describe_run
+from lnlib.labs.controls import Steps
+from lnlib.labs.limit import Frame, LimitLab, describe_run
 from lnlib.methods import LIMIT
 from lnlib.training import Member, sweep
+from tests.lab_tools import PATIENCE, axes, look_up, panels, run_job, scene, trained
 
-EPOCHS, PATIENCE = 2, 60.0
+EPOCHS = 2
 RATES, BETAS = (0.4, 0.8), (0.0, 10.0, 100.0)
 GRID = [(rate, beta) for rate in RATES for beta in BETAS]
-SETUP = Setup("digits", "laplace", 0.0, EPOCHS, 0)
+SETUP = ("digits", "Laplace", 0.0, EPOCHS, 0)
 LEFT = ("train_accuracy", "clean_accuracy", "corrupted_fit", "corrupted_recovered", "test_accuracy")
 RIGHT = ("clean_accuracy", "corrupted_fit", "test_accuracy")
+
+
+class SmallLimitLab(LimitLab):
+    views = LimitLab.views | {
+        "rate": Steps(value=0.4, label="noise rate", values=RATES, form=".2f"),
+        "beta": Steps(value=10.0, label="β", values=BETAS),
+    }
 
 
 @pytest.fixture(autouse=True)
@@ -31,43 +41,33 @@ def _small_grid(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def frames() -> dict[tuple[float, float], Frame]:
     """The frames of a sweep over the small grid."""
-    return limit.train(SETUP, GRID, lambda done, total: None)
+    return run_job(small_lab(), GRID)
 
 
 @pytest.fixture
-def calls(frames: dict[Any, Frame], monkeypatch: pytest.MonkeyPatch) -> list[tuple[Setup, list[Any]]]:
+def calls(frames: dict[Any, Frame], monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Training replaced by a look-up; holds what was asked for."""
-    asked: list[tuple[Setup, list[Any]]] = []
-
-    def train(setup: Setup, keys: Any, report: Callable[[int, int], None]) -> dict[Any, Frame]:
-        asked.append((setup, list(keys)))
-        report(1, 2)
-        return {key: frames[key] for key in keys}
-
-    monkeypatch.setattr(limit, "train", train)
-    return asked
+    return look_up(monkeypatch, SmallLimitLab, frames)
 
 
 def small_lab(**options: Any) -> LimitLab:
-    return LimitLab(**{"epochs": EPOCHS, "rate": 0.4} | options)
+    return SmallLimitLab(**{"epochs": EPOCHS, "rate": 0.4} | options)
 
 
 def trained_lab(**options: Any) -> LimitLab:
-    lab = small_lab(**options)
-    lab.train()
-    assert lab.wait(PATIENCE)
-    return lab
+    return trained(small_lab(**options))
 
 
 def assert_draws(lab: LimitLab, frames: dict[Any, Frame], rate: float, beta: float, epoch: int) -> None:
-    """The widgets' traces hold exactly the histories of the frames."""
+    """The page's traces hold exactly the histories of the frames."""
+    accuracy, by_beta = panels(lab)
     shown = frames[rate, beta].history
-    for trace, column in zip(lab.accuracy.data, LEFT, strict=False):
+    for trace, column in zip(accuracy.data, LEFT, strict=False):
         np.testing.assert_array_equal(trace.y, shown[column])
-    assert tuple(lab.accuracy.data[5].y) == pytest.approx((1 - rate,) * 2)
-    assert tuple(lab.accuracy.data[-1].x) == (epoch,) * 2
+    assert tuple(accuracy.data[5].y) == pytest.approx((1 - rate,) * 2)
+    assert tuple(accuracy.data[-1].x) == (epoch,) * 2
     records = [frames[rate, other].history.iloc[epoch - 1] for other in BETAS]
-    *lines, star, cursor = lab.by_beta.data
+    *lines, star, cursor = by_beta.data
     for trace, column in zip(lines, RIGHT, strict=True):
         np.testing.assert_array_equal(trace.x, range(len(BETAS)))
         np.testing.assert_array_equal(trace.y, [record[column] for record in records])
@@ -94,7 +94,7 @@ def test_training_gives_the_histories_of_the_sweep(
 
 def test_progress_counts_every_step_once() -> None:
     heard: list[tuple[int, int]] = []
-    limit.train(SETUP, GRID[:2], lambda done, total: heard.append((done, total)))
+    run_job(small_lab(), GRID[:2], lambda done, total: heard.append((done, total)))
     steps = heard[-1][1]
     assert [done for done, _ in heard] == list(range(1, steps + 1))
     assert {total for _, total in heard} == {steps}
@@ -108,11 +108,11 @@ def test_a_larger_penalty_predicts_smaller_gradients(frames: dict[Any, Frame]) -
 
 def test_before_training_there_are_lines_but_no_curves() -> None:
     lab = small_lab(rate=0.8)
-    for panel, curves in ((lab.accuracy, 5), (lab.by_beta, 4)):
-        assert [tuple(trace.y) for trace in panel.data[:curves]] == [(None,)] * curves
-    assert tuple(lab.accuracy.data[5].y) == pytest.approx((0.2, 0.2))
+    for panel, curves in zip(panels(lab), (5, 4), strict=True):
+        assert [len(trace.y) for trace in panel.data[:curves]] == [0] * curves
+    assert tuple(panels(lab)[0].data[5].y) == pytest.approx((0.2, 0.2))
     lab.beta.value = 100.0
-    assert tuple(lab.by_beta.data[-1].x) == (2, 2)
+    assert tuple(panels(lab)[1].data[-1].x) == (2, 2)
     assert "Press Train" in lab.sentence
     assert lab.stop_button.disabled and not lab.train_button.disabled
     assert lab.histories == {}
@@ -128,26 +128,25 @@ def test_every_slider_moves_both_panels(calls: list[Any], frames: dict[Any, Fram
         for epoch in (1, EPOCHS):
             lab.epoch.value = epoch
             assert_draws(lab, frames, rate, beta, epoch)
-            layouts = lab.accuracy.layout, lab.by_beta.layout
-            ranges.add(tuple((layout.xaxis.range, layout.yaxis.range) for layout in layouts))
+            ranges.add(tuple(axes(lab)))
     assert len(ranges) == 1, "the axes jump"
 
 
-def test_a_move_draws_once(calls: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_move_sends_one_scene(calls: list[Any]) -> None:
     lab = trained_lab()
-    drawn: list[object] = []
-    monkeypatch.setattr(limit, "redraw", lambda panel, figure: drawn.append(panel))
+    sent: list[object] = []
+    lab.panels.scene.observe(lambda change: sent.append(change["new"]), "value")
     lab.beta.value = 100.0
-    assert drawn == [lab.accuracy, lab.by_beta]
+    assert sent == [lab.panels.scene.value]
 
 
 def test_results_are_kept_by_settings_until_reset(calls: list[Any], frames: dict[Any, Frame]) -> None:
     lab = trained_lab()
-    lab.q.label = "Gaussian"
-    assert lab.setup == Setup("digits", "gaussian", 0.0, EPOCHS, 0)
+    lab.q.value = "Gaussian"
+    assert lab.setup(lab.values) == ("digits", "Gaussian", 0.0, EPOCHS, 0)
     assert lab.histories == {} and "Press Train" in lab.sentence
-    assert tuple(lab.by_beta.data[0].y) == (None,)
-    lab.q.label = "Laplace"
+    assert len(panels(lab)[1].data[0].y) == 0
+    lab.q.value = "Laplace"
     assert_draws(lab, frames, 0.4, 10.0, EPOCHS)
     lab.train()
     assert lab.wait(PATIENCE)
@@ -161,33 +160,34 @@ def test_results_are_kept_by_settings_until_reset(calls: list[Any], frames: dict
 
 def test_settings_make_the_method() -> None:
     lab = small_lab(q="Gaussian", sigma=0.1)
-    assert lab.setup.method(3.0) == LIMIT(q="gaussian", beta=3.0, sampling=True, sigma=0.1)
-    assert "LIMIT (Gaussian, σ = 0.1)" in lab.small_print.value
-    lab.gradient.value = 0.0
-    assert lab.setup.method(3.0) == LIMIT(q="gaussian", beta=3.0)
+    assert limit.method(lab.values, 3.0) == LIMIT(q="gaussian", beta=3.0, sampling=True, sigma=0.1)
+    assert "LIMIT (Gaussian, σ = 0.1)" in scene(lab)["small_print"]
+    lab.sigma.value = 0.0
+    assert limit.method(lab.values, 3.0) == LIMIT(q="gaussian", beta=3.0)
     lab.epochs.value = 7
-    assert (lab.epoch.max, lab.epoch.value, lab.setup.epochs) == (7, 7, 7)
+    assert (lab.epoch.max, lab.epoch.value, lab.values.epochs) == (7, 7, 7)
     lab.seed.value = 4
-    assert "7 epochs, batch 64 · seed 4" in lab.small_print.value
+    assert "7 epochs, batch 64 · seed 4" in scene(lab)["small_print"]
 
 
 def test_sentences(frames: dict[Any, Frame]) -> None:
     frame = frames[0.8, 0.0]
     now = frame.history.iloc[-1]
-    text = describe_run(SETUP, 0.0, frame, EPOCHS)
+    c = small_lab(rate=0.8, beta=0.0).values
+    text = describe_run(c, frame)
     assert text.startswith("At noise rate 0.80 and β = 0, LIMIT (Laplace) ends with ")
     assert f"{now['corrupted_fit']:.0%} of the wrong labels" in text
     assert f"{now['test_accuracy']:.0%} on test images" in text
     assert text.endswith(f"squared norm of {now['squared_gradient']:.2g}.")
-    assert "stands after 1 epoch with" in describe_run(SETUP, 0.0, frame, 1)
+    assert "stands after 1 epoch with" in describe_run(c._replace(epoch=1), frame)
 
 
-@pytest.mark.parametrize("q", ["laplace", "gaussian"])
-def test_sampling_says_what_the_proposition_allows(frames: dict[Any, Frame], q: Any) -> None:
+@pytest.mark.parametrize("q", ["Laplace", "Gaussian"])
+def test_sampling_says_what_the_proposition_allows(frames: dict[Any, Frame], q: str) -> None:
     frame = frames[0.4, 10.0]
-    text = describe_run(Setup("digits", q, 0.3, EPOCHS, 0), 10.0, frame, 1)
-    most = information_bounds(frame.history, 0.3, 10, q)["at_most"]
-    assert f"LIMIT ({q.capitalize()}, σ = 0.3)" in text
+    text = describe_run(small_lab(q=q, sigma=0.3, epoch=1).values, frame)
+    most = information_bounds(frame.history, 0.3, 10, limit.DISTRIBUTIONS[q])["at_most"]
+    assert f"LIMIT ({q}, σ = 0.3)" in text
     assert text.endswith(f"{most[0]:.3g} bits per label; H(y|x) is {frame.entropy:.1f}.")
 
 
@@ -200,8 +200,8 @@ def test_the_star_is_the_choice_of_noisy_validation() -> None:
             "validation_accuracy": [0.30, 0.35, 0.40],
         }
     )
-    star = against_beta(records, BETAS, 0.0).data[3]
-    assert (tuple(star.x), tuple(star.y)) == ((2,), (0.6,))
+    star = plots.against_beta(records, BETAS, 0.0)["data"][3]
+    assert (tuple(star["x"]), tuple(star["y"])) == ((2,), (0.6,))
 
 
 @pytest.mark.parametrize(

@@ -10,34 +10,27 @@ import pytest
 from lnlib import noise
 from lnlib.data.task import make_task
 from lnlib.errors import UnknownName
-from lnlib.labs import memorization, training
-from lnlib.labs.memorization import RATES, RECIPES, Frame, MemorizationLab, Setup, describe_run
+from lnlib.labs import runs as lab_runs
+from lnlib.labs.memorization import RATES, Frame, MemorizationLab, Recipe, describe_run
 from lnlib.methods import LIMIT, CrossEntropy
+from lnlib.nets import MLP
 from lnlib.training import Member, sweep
+from tests.lab_tools import PATIENCE, axes, look_up, panels, run_job, scene, trained
 
-EPOCHS, WIDTH, PATIENCE = 3, 8, 60.0
+EPOCHS, WIDTH = 3, 8
 LEFT = ("train_accuracy", "clean_accuracy", "corrupted_fit", "corrupted_recovered", "test_accuracy")
 
 
 @pytest.fixture(scope="module")
 def frames() -> dict[float, Frame]:
     """The frames of a small sweep over all rates and one between them."""
-    setup = Setup("digits", RECIPES["Cross-entropy"], WIDTH, EPOCHS, 0)
-    return memorization.train(setup, [*RATES, 0.35], lambda done, total: None)
+    return run_job(small_lab(), [*RATES, 0.35])
 
 
 @pytest.fixture
-def calls(frames: dict[float, Frame], monkeypatch: pytest.MonkeyPatch) -> list[tuple[Setup, list[float]]]:
+def calls(frames: dict[float, Frame], monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Training replaced by a look-up; holds what was asked for."""
-    asked: list[tuple[Setup, list[float]]] = []
-
-    def train(setup: Setup, rates: Any, report: Callable[[int, int], None]) -> dict[float, Frame]:
-        asked.append((setup, list(rates)))
-        report(1, 2)
-        return {rate: frames[rate] for rate in rates}
-
-    monkeypatch.setattr(memorization, "train", train)
-    return asked
+    return look_up(monkeypatch, MemorizationLab, frames)
 
 
 def small_lab(**options: Any) -> MemorizationLab:
@@ -45,21 +38,22 @@ def small_lab(**options: Any) -> MemorizationLab:
 
 
 def trained_lab(**options: Any) -> MemorizationLab:
-    lab = small_lab(**options)
-    lab.train()
-    assert lab.wait(PATIENCE)
-    return lab
+    return trained(small_lab(**options))
+
+
+def exact_button(lab: MemorizationLab) -> Any:
+    return lab.action_buttons["Train this exact rate"]
 
 
 def assert_draws(lab: MemorizationLab, frame: Frame) -> None:
-    """The widgets' traces hold exactly the history of a frame."""
-    for trace, column in zip(lab.accuracy.data, LEFT, strict=False):
-        known = frame.history[column].dropna()
-        np.testing.assert_array_equal(trace.y, known if len(known) else [None])
-    target, cursor = lab.accuracy.data[5:]
+    """The page's traces hold exactly the history of a frame."""
+    accuracy, bits = panels(lab)
+    for trace, column in zip(accuracy.data, LEFT, strict=False):
+        np.testing.assert_array_equal(trace.y, frame.history[column].dropna())
+    target, cursor = accuracy.data[5:]
     assert tuple(target.y) == pytest.approx((1 - frame.effective_rate,) * 2)
-    band, bits, entropy, _ = lab.bits.data
-    np.testing.assert_array_equal(bits.y, frame.history["memorized_bits"])
+    band, line, entropy, _ = bits.data
+    np.testing.assert_array_equal(line.y, frame.history["memorized_bits"])
     history = frame.history
     np.testing.assert_array_equal(
         band.y, np.concatenate([history["memorized_bits_high"], history["memorized_bits_low"][::-1]])
@@ -72,8 +66,7 @@ def test_training_gives_the_histories_of_the_sweep(
     frames: dict[float, Frame], digits: Any, make_digits_task: Callable[..., Any]
 ) -> None:
     members = [Member(CrossEntropy(), make_digits_task(rate), 0) for rate in (*RATES, 0.35)]
-    setup = Setup("digits", RECIPES["Cross-entropy"], WIDTH, EPOCHS, 0)
-    runs = sweep(members, mode="stacked", net=setup.net, epochs=EPOCHS, batch_size=64)
+    runs = sweep(members, mode="stacked", net=MLP(WIDTH), epochs=EPOCHS, batch_size=64)
     for _ in runs:
         pass
     assert list(frames) == [*RATES, 0.35]
@@ -88,8 +81,8 @@ def test_training_gives_the_histories_of_the_sweep(
 
 def test_progress_counts_every_step_once(monkeypatch: pytest.MonkeyPatch) -> None:
     heard: list[tuple[int, int]] = []
-    setup = Setup("digits", RECIPES["LIMIT, Laplace q"], WIDTH, 2, 0)
-    memorization.train(setup, [0.0, 0.5], lambda done, total: heard.append((done, total)))
+    lab = small_lab(method="LIMIT, Laplace q", epochs=2)
+    run_job(lab, [0.0, 0.5], lambda done, total: heard.append((done, total)))
     steps = heard[-1][1]
     assert [done for done, _ in heard] == list(range(1, steps + 1))
     assert {total for _, total in heard} == {steps}
@@ -97,26 +90,26 @@ def test_progress_counts_every_step_once(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_before_training_there_are_lines_but_no_curves(digits: Any) -> None:
     lab = small_lab(rate=0.8)
-    assert [tuple(trace.y) for trace in lab.accuracy.data[:5]] == [(None,)] * 5
-    assert tuple(lab.accuracy.data[5].y) == pytest.approx((0.2, 0.2))
-    assert tuple(lab.bits.data[2].y) == pytest.approx((3.2578,) * 2, abs=1e-4)
+    accuracy, bits = panels(lab)
+    assert [len(trace.y) for trace in accuracy.data[:5]] == [0] * 5
+    assert tuple(accuracy.data[5].y) == pytest.approx((0.2, 0.2))
+    assert tuple(bits.data[2].y) == pytest.approx((3.2578,) * 2, abs=1e-4)
     assert "Press Train" in lab.sentence
     assert lab.stop_button.disabled and not lab.train_button.disabled
-    assert lab.exact_button.disabled
+    assert exact_button(lab).disabled
     assert lab.histories == {}
 
 
 def test_the_rate_slider_moves_through_the_sweep(calls: list[Any], frames: dict[float, Frame]) -> None:
     lab = trained_lab()
-    assert calls == [(lab.setup, list(RATES))]
+    assert calls == [(lab.setup(lab.values), list(RATES))]
     assert list(lab.histories) == list(RATES)
     for rate in RATES:
         lab.rate.value = rate
-        assert lab.frame is frames[rate]
         assert_draws(lab, frames[rate])
         assert f"{rate:.2f}" in lab.sentence
-        assert "nearest" not in lab.note.value
-        assert lab.exact_button.disabled
+        assert not scene(lab)["note"]
+        assert exact_button(lab).disabled
 
 
 def test_the_axes_stay_where_they_are(calls: list[Any]) -> None:
@@ -124,30 +117,29 @@ def test_the_axes_stay_where_they_are(calls: list[Any]) -> None:
     ranges = set()
     for rate in RATES:
         lab.rate.value = rate
-        layouts = lab.accuracy.layout, lab.bits.layout
-        ranges.add(tuple((layout.xaxis.range, layout.yaxis.range) for layout in layouts))
+        ranges.add(tuple(axes(lab)))
     assert len(ranges) == 1
 
 
 def test_a_rate_between_shows_the_nearest_and_says_so(calls: list[Any], frames: dict[float, Frame]) -> None:
     lab = trained_lab()
     lab.rate.value = 0.35
-    assert lab.frame is frames[0.3]
-    assert "0.35 is not trained yet: you see 0.30" in lab.note.value
+    assert_draws(lab, frames[0.3])
+    assert "0.35 is not trained yet: you see 0.30" in scene(lab)["note"]
     assert "At noise rate 0.30" in lab.sentence
-    assert not lab.exact_button.disabled
-    lab.exact_button.click()
+    assert not exact_button(lab).disabled
+    exact_button(lab).click()
     assert lab.wait(PATIENCE)
-    assert calls[-1] == (lab.setup, [0.35])
+    assert calls[-1] == (lab.setup(lab.values), [0.35])
     assert_draws(lab, frames[0.35])
-    assert "not trained" not in lab.note.value
-    assert lab.exact_button.disabled
+    assert not scene(lab)["note"]
+    assert exact_button(lab).disabled
 
 
 def test_the_epoch_slider_moves_cursor_and_sentence(calls: list[Any], frames: dict[float, Frame]) -> None:
     lab = trained_lab()
     lab.epoch.value = 2
-    assert tuple(lab.accuracy.data[-1].x) == tuple(lab.bits.data[-1].x) == (2, 2)
+    assert [tuple(panel.data[-1].x) for panel in panels(lab)] == [(2, 2)] * 2
     assert lab.sentence == describe_run("cross-entropy", frames[0.5], 2)
     assert "after 2 epochs" in lab.sentence
     lab.epoch.value = EPOCHS
@@ -167,28 +159,28 @@ def test_results_are_kept_by_settings_until_reset(calls: list[Any], frames: dict
     lab.reset_button.click()
     assert (lab.seed.value, lab.rate.value, lab.epoch.value) == (0, 0.5, EPOCHS)
     assert lab.histories == {}
-    assert tuple(lab.accuracy.data[0].y) == (None,)
+    assert len(panels(lab)[0].data[0].y) == 0
 
 
 def test_beta_counts_for_limit_only(digits: Any) -> None:
     lab = small_lab()
-    before = lab.setup
+    before = lab.setup(lab.values)
     assert lab.beta.disabled
     lab.beta.value = 3.0
-    assert lab.setup == before
+    assert lab.setup(lab.values) == before
     lab.method.value = "LIMIT, Gaussian q"
     assert not lab.beta.disabled
-    assert lab.setup.recipe.method == LIMIT(q="gaussian", beta=3.0)
-    assert "β = 3" in lab.small_print.value
+    assert Recipe.of(lab.values).method == LIMIT(q="gaussian", beta=3.0)
+    assert "β = 3" in scene(lab)["small_print"]
     lab.method.value = "Cross-entropy + dropout"
-    assert lab.setup.net.dropout > 0
+    assert Recipe.of(lab.values).net(WIDTH).dropout > 0
 
 
 def test_more_epochs_lengthen_the_epoch_slider(digits: Any) -> None:
     lab = small_lab()
     lab.epochs.value = 7
     assert (lab.epoch.max, lab.epoch.value) == (7, 7)
-    assert lab.accuracy.layout.xaxis.range[1] >= 7
+    assert panels(lab)[0].layout.xaxis.range[1] >= 7
     lab.epochs.value = 2
     assert (lab.epoch.max, lab.epoch.value) == (2, 2)
 
@@ -209,11 +201,11 @@ def test_results_go_to_the_settings_they_were_trained_with(
 ) -> None:
     go_on = threading.Event()
 
-    def train(setup: Setup, rates: Any, report: Callable[[int, int], None]) -> dict[float, Frame]:
+    def job(self: Any, c: Any, keys: Any, report: Any) -> dict[float, Frame]:
         assert go_on.wait(PATIENCE)
-        return {rate: frames[rate] for rate in rates}
+        return {rate: frames[rate] for rate in keys}
 
-    monkeypatch.setattr(memorization, "train", train)
+    monkeypatch.setattr(MemorizationLab, "job", job)
     lab = small_lab()
     lab.train()
     lab.method.value = "LIMIT, Laplace q"
@@ -222,18 +214,6 @@ def test_results_go_to_the_settings_they_were_trained_with(
     assert lab.histories == {}
     lab.method.value = "Cross-entropy"
     assert list(lab.histories) == list(RATES)
-
-
-def test_an_unforeseen_failure_names_its_kind(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*_: Any) -> None:
-        raise ZeroDivisionError("division by zero")
-
-    monkeypatch.setattr(memorization, "train", broken)
-    lab = small_lab()
-    lab.train()
-    with pytest.raises(ZeroDivisionError):
-        lab.wait(PATIENCE)
-    assert "ZeroDivisionError: division by zero" in lab.failure.value
 
 
 @pytest.mark.parametrize(
@@ -265,8 +245,7 @@ def test_the_snapshot_is_static_and_shows_both_panels(calls: list[Any], frames: 
 
 
 def test_mnist_trains_when_it_is_here(mnist: Any) -> None:
-    setup = Setup("mnist", RECIPES["Cross-entropy"], WIDTH, 1, 0)
-    (frame,) = memorization.train(setup, [0.5], lambda done, total: None).values()
-    assert frame.num_train == training.LARGE.train_size
+    (frame,) = run_job(small_lab(dataset="mnist", epochs=1), [0.5]).values()
+    assert frame.num_train == lab_runs.LARGE.train_size
     task = make_task(mnist, noise.uniform(0.5, 10), 0, train_size=frame.num_train)
     assert frame.effective_rate == pytest.approx(task.effective_error_rate)

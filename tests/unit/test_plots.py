@@ -14,7 +14,7 @@ from kaleido.errors import ChromeNotFoundError
 from PIL import Image
 
 from lnlib import bounds, plots
-from lnlib.plots import theme
+from lnlib.plots import showing, theme
 
 
 def trace(figure: go.Figure, name: str) -> go.Scatter:
@@ -66,7 +66,7 @@ def test_the_crossing_lies_on_both_lines(num_classes: int, share: float, part: f
     rate = share * (1 - 1 / num_classes)
     entropy = float(bounds.uniform_label_entropy(rate, num_classes))
     information = part * entropy
-    figure = plots.fano_crossing(rate, information, num_classes)
+    figure = go.Figure(plots.fano_crossing(rate, information, num_classes))
     (x,), (y,) = trace(figure, "r₀").x, trace(figure, "r₀").y
     assert y == pytest.approx(max(0, entropy - information), abs=1e-9)
     assert bounds.uniform_label_entropy(x, num_classes) == pytest.approx(y, abs=1e-6)
@@ -76,7 +76,7 @@ def test_the_crossing_lies_on_both_lines(num_classes: int, share: float, part: f
 
 
 def test_the_left_side_falls_beyond_its_top() -> None:
-    rising, falling = plots.fano_crossing(0.8, 1, 10).data[:2]
+    rising, falling = go.Figure(plots.fano_crossing(0.8, 1, 10)).data[:2]
     assert np.all(np.diff(rising.y) > 0)
     assert np.all(np.diff(falling.y) < 0)
     assert rising.x[-1] == falling.x[0] == pytest.approx(0.9)
@@ -84,7 +84,7 @@ def test_the_left_side_falls_beyond_its_top() -> None:
 
 
 def test_family_hides_rates_beyond_chance() -> None:
-    figure = plots.fano_family(0.5, 0.25, num_classes=2)
+    figure = go.Figure(plots.fano_family(0.5, 0.25, num_classes=2))
     assert [line.visible for line in figure.data[:4]] == [True, True, False, False]
     assert trace(figure, "your p = 50%").y[0] == pytest.approx(0.5)
 
@@ -206,25 +206,62 @@ def test_save_writes_png_and_html(tmp_path: Path) -> None:
 def displayed(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     bundles: list[dict[str, Any]] = []
     monkeypatch.setattr("IPython.display.display", lambda bundle, raw: bundles.append(bundle))
-    monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
+    monkeypatch.delenv("LNLIB_PICTURES", raising=False)
     return bundles
 
 
+def test_show_gives_an_interactive_figure_that_follows_the_theme(displayed: list[dict[str, Any]]) -> None:
+    plots.show(go.Figure(go.Scatter(x=[1, 2], y=[3, 4], name="line"), layout_template=theme.TEMPLATE))
+    style, bundle = displayed
+    figure = bundle["application/vnd.plotly.v1+json"]
+    assert figure["data"][0]["name"] == "line"
+    assert figure["layout"]["paper_bgcolor"] == figure["layout"]["plot_bgcolor"] == "rgba(0,0,0,0)"
+    assert "<style>" in style["text/html"] and "image/png" not in bundle
+
+
+def test_a_gallery_has_no_tool_bar_and_keeps_its_white_card(displayed: list[dict[str, Any]]) -> None:
+    plots.show(plots.gallery(np.zeros((2, 1, 8, 8), np.uint8), ["a", "b"], [False, True]))
+    figure = displayed[1]["application/vnd.plotly.v1+json"]
+    assert figure["config"]["displayModeBar"] is False
+    assert "paper_bgcolor" not in figure["layout"]
+
+
 @pytest.mark.usefixtures("drawn")
-def test_show_gives_an_interactive_figure_and_a_picture(
+def test_show_in_a_lesson_that_is_saved_gives_a_picture_with_alternative_text(
     displayed: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    figure = go.Figure(go.Scatter(x=[1, 2], y=[3, 4], name="line"))
-    plots.show(figure)
+    monkeypatch.setenv("LNLIB_PICTURES", "1")
+    plots.show(go.Figure(go.Scatter(x=[1, 2], y=[3, 4], name="a < b"), layout_title_text="Two <b>points</b>"))
     (bundle,) = displayed
-    assert bundle["application/vnd.plotly.v1+json"]["data"][0]["name"] == "line"
-    assert bundle["image/png"].startswith(b"\x89PNG")
-    monkeypatch.setenv("JPY_SESSION_NAME", "notebook.ipynb")
-    plots.show(figure)
-    assert set(displayed[1]) == {"application/vnd.plotly.v1+json"}
+    assert bundle[showing.FIGURE]["data"][0]["name"] == "a < b"
+    assert (
+        '<img alt="Two points. a &lt; b: from 3 to 4." style="max-width:100%" src="data:image/png;base64,'
+        in (bundle["text/html"])
+    )
+    assert "application/vnd.plotly.v1+json" not in bundle
 
 
 @pytest.mark.usefixtures("no_browser")
-def test_show_without_a_browser_still_shows_the_figure(displayed: list[dict[str, Any]]) -> None:
+def test_a_saved_lesson_without_a_browser_keeps_the_words(
+    displayed: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LNLIB_PICTURES", "1")
     plots.show(go.Figure())
-    assert set(displayed[0]) == {"application/vnd.plotly.v1+json"}
+    assert displayed[0]["text/plain"] == "An empty figure." and "text/html" not in displayed[0]
+
+
+def test_figures_say_what_they_show() -> None:
+    told = plots.describe(plots.memorization_split(history(), 0.5, 2.585))
+    for part in (
+        "What is fitted, and what is recovered; Memorised label information, at least",
+        "axes: epoch, accuracy, bits per label",
+        "corrupted part, fitted: from 0.1 to 0.8",
+        "H(y|x) = 2.58 bits: at 2.58",
+    ):
+        assert part in told
+    pictures = plots.describe(
+        plots.gallery(np.zeros((2, 1, 8, 8), np.uint8), ["given 3", "given 5"], [False, True])
+    )
+    assert pictures == "given 3; ✗ given 5."
+    bars = plots.describe(go.Figure(go.Bar(x=[1, 2], y=[3, 4], name="bars")))
+    assert bars == "bars: 2 bars from 3 to 4."

@@ -160,6 +160,11 @@ CASES = {
 }
 
 
+# A bias before BatchNorm has no gradient but rounding, 1e-16 or so, which Adam divides by as little as 1e-8:
+# such biases wander, in 60 steps of 1e-3 by up to 6e-10 (measured with three instruction sets).
+ROUNDING = {"rtol": 1e-8, "atol": 3e-9}
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_a_member_equals_its_solo_run_in_float64(make_digits_task, case):
     methods, options = CASES[case]
@@ -173,7 +178,7 @@ def test_a_member_equals_its_solo_run_in_float64(make_digits_task, case):
         one, other = stack.member_state(position), engines[position].member_state()
         for name in other:
             for key, value in other[name].items():
-                torch.testing.assert_close(one[name][key], value, rtol=1e-8, atol=1e-10, msg=f"{name} {key}")
+                torch.testing.assert_close(one[name][key], value, **ROUNDING, msg=f"{name} {key}")
     for first, second in zip(stacked.histories, solo.histories, strict=True):
         for one, other in zip(first, second, strict=True):
             assert one.loss == pytest.approx(other.loss, rel=1e-8)
@@ -188,7 +193,7 @@ def test_without_pytorchs_inner_parts_members_train_one_by_one(make_digits_task,
     alone = run(members, "stacked", net=MLP(16, 2), precision="float64")
     assert stacked.modes == ["stacked"] * 2 and alone.modes == ["solo"] * 2
     for key, value in alone.member_state(1)["classifier"].items():
-        torch.testing.assert_close(stacked.member_state(1)["classifier"][key], value, rtol=1e-8, atol=1e-10)
+        torch.testing.assert_close(stacked.member_state(1)["classifier"][key], value, **ROUNDING)
 
 
 def test_dropout_is_drawn_for_every_member_and_step(make_digits_task):

@@ -2,7 +2,6 @@
 
 import json
 import warnings
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -24,14 +23,23 @@ from lnlib.errors import InvalidValue, UnknownName
 from lnlib.experiments import figures
 from lnlib.experiments.store import Store
 from lnlib.labs import weights
-from lnlib.labs.weights import Key, Setup, Weighed, WeightsLab, verdict
+from lnlib.labs.controls import Steps
+from lnlib.labs.weights import Key, Weighed, WeightsLab, optimizer, task_of, verdict
 from lnlib.methods import LogitNet, LossNet, MetaInfoNet
 from lnlib.training import Member, sweep
+from tests.lab_tools import PATIENCE, axes, look_up, panels, run_job, scene, trained
 
-EPOCHS, PATIENCE = 2, 90.0
+EPOCHS = 2
 RATES, LAMBDAS = (0.2, 0.6), (0.0, 1.0)
-SETUP = Setup("digits", "flip-1", EPOCHS, 0)
+SETUP = ("digits", "flip-1", EPOCHS, 0)
 LABELS = ("LossNet", "LogitNet", "MetaInfoNet", "L2RW")
+
+
+class SmallWeightsLab(WeightsLab):
+    views = WeightsLab.views | {
+        "rate": Steps(value=0.2, label="noise rate", values=RATES, form=".2f"),
+        "lam": Steps(value=0.0, label="λ", values=LAMBDAS),
+    }
 
 
 @pytest.fixture(autouse=True)
@@ -41,7 +49,7 @@ def _small_grid(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def small_lab(**options: Any) -> WeightsLab:
-    return WeightsLab(**{"epochs": EPOCHS, "rate": 0.2, "lam": 0.0} | options)
+    return SmallWeightsLab(**{"epochs": EPOCHS} | options)
 
 
 @pytest.fixture(scope="module")
@@ -50,28 +58,17 @@ def runs() -> dict[Key, Weighed]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(weights, "RATES", RATES)
         patch.setattr(weights, "LAMBDAS", LAMBDAS)
-        return weights.train(SETUP, small_lab().grid, lambda done, total: None)
+        return run_job(small_lab())
 
 
 @pytest.fixture
-def calls(runs: dict[Key, Weighed], monkeypatch: pytest.MonkeyPatch) -> list[Setup]:
+def calls(runs: dict[Key, Weighed], monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Training replaced by a look-up; holds what was asked for."""
-    asked: list[Setup] = []
-
-    def train(setup: Setup, keys: Any, report: Callable[[int, int], None]) -> dict[Key, Weighed]:
-        asked.append(setup)
-        report(1, 2)
-        return {key: runs[key] for key in keys}
-
-    monkeypatch.setattr(weights, "train", train)
-    return asked
+    return look_up(monkeypatch, SmallWeightsLab, runs)
 
 
 def trained_lab(**options: Any) -> WeightsLab:
-    lab = small_lab(**options)
-    lab.train()
-    assert lab.wait(PATIENCE)
-    return lab
+    return trained(small_lab(**options))
 
 
 # The analysis.
@@ -106,26 +103,28 @@ def test_a_histogram_loses_no_example() -> None:
 
 
 def assert_draws(lab: WeightsLab, runs: dict[Key, Weighed], rate: float, lam: float, epoch: int) -> None:
-    """The widgets' bars are the histograms of the runs, and the legends their summaries."""
-    for label in LABELS:
+    """The page's bars are the histograms of the runs, and the second lines their summaries."""
+    for label, panel in zip(LABELS, panels(lab), strict=True):
         run = runs[rate, label, lam if label == "MetaInfoNet" else 0.0]
         histogram, summary = run.histograms[epoch - 1], run.summaries[epoch - 1]
-        right, wrong, numbers = lab.panels[label].data
+        right, wrong = panel.data
+        assert panel.layout.title.text == label
         for trace, part in ((right, "clean"), (wrong, "noisy")):
             counts = histogram[part].to_numpy()
             np.testing.assert_allclose(np.square(trace.y), counts / counts.sum(), atol=1e-12)
             assert trace.name.endswith(f"mean weight {getattr(summary, part):.2f}")
         test = run.history["test_accuracy"].iloc[epoch - 1]
-        assert numbers.name == (
+        assert panel.layout.meta["subtitle"] == (
             f"AUC {summary.auc:.2f} · effective sample {summary.effective:.0%} · test {test:.0%}"
         )
 
 
 def test_training_gives_the_weights_of_the_sweep(runs: dict[Key, Weighed]) -> None:
-    task = SETUP.task(0.2)
-    members = [Member(MetaInfoNet(lam=lam), SETUP.task(rate), 0) for rate in RATES for lam in LAMBDAS]
+    c = small_lab().values
+    task = task_of(c, 0.2)
+    members = [Member(MetaInfoNet(lam=lam), task_of(c, rate), 0) for rate in RATES for lam in LAMBDAS]
     together = sweep(
-        members, mode="stacked", net=weights.NET, batch_size=100, optimizer=SETUP.optimizer, epochs=EPOCHS
+        members, mode="stacked", net=weights.NET, batch_size=100, optimizer=optimizer(EPOCHS), epochs=EPOCHS
     )
     clean = (task.train.labels == task.truth.train_labels).numpy()
     for epoch, _ in enumerate(together):
@@ -136,13 +135,13 @@ def test_training_gives_the_weights_of_the_sweep(runs: dict[Key, Weighed]) -> No
         assert kept.summaries[epoch] == evaluation_summary(found.numpy(), clean)
     assert kept.numbers["last"] == pytest.approx(together.histories[1].to_frame()["test_accuracy"].mean())
     assert kept.num_train == len(task.train)
-    assert list(runs) == small_lab().grid and len(runs) == 10
+    assert list(runs) == small_lab().grid(c) and len(runs) == 10
 
 
 def test_progress_counts_every_step_of_every_run() -> None:
     heard: list[tuple[int, int]] = []
     keys: list[Key] = [(0.2, "LossNet", 0.0), (0.6, "LossNet", 0.0), (0.2, "LogitNet", 0.0)]
-    weights.train(SETUP, keys, lambda done, total: heard.append((done, total)))
+    run_job(small_lab(), keys, lambda done, total: heard.append((done, total)))
     total = heard[-1][1]
     assert {one for _, one in heard} == {total} and heard[-1][0] == total
     assert np.diff([done for done, _ in heard]).tolist() == [2] * (total // 3 - 1) + [1] * (total // 3)
@@ -150,31 +149,29 @@ def test_progress_counts_every_step_of_every_run() -> None:
 
 def test_before_training_the_panels_are_empty() -> None:
     lab = small_lab()
-    assert all(not np.any(shown.data[0].y) for shown in lab.panels.values())
+    assert not any(np.any(trace.y) for panel in panels(lab) for trace in panel.data)
     assert "Press Train" in lab.sentence and lab.table().empty
-    with pytest.raises(InvalidValue, match="nothing to draw"):
-        lab.snapshot()
+    assert [note.text for note in lab.snapshot().layout.annotations[:4]] == list(LABELS)
 
 
-def test_every_slider_moves_the_panels(calls: list[Setup], runs: dict[Key, Weighed]) -> None:
+def test_every_slider_moves_the_panels(calls: list[Any], runs: dict[Key, Weighed]) -> None:
     lab = trained_lab()
-    assert calls == [SETUP]
+    assert [setup for setup, _ in calls] == [SETUP]
     ranges = set()
     for rate in RATES:
         for lam in LAMBDAS:
             for epoch in (1, EPOCHS):
                 lab.rate.value, lab.lam.value, lab.epoch.value = rate, lam, epoch
                 assert_draws(lab, runs, rate, lam, epoch)
-                layouts = [shown.layout for shown in lab.panels.values()]
-                ranges.add(tuple((layout.xaxis.range, layout.yaxis.range) for layout in layouts))
+                ranges.add(tuple(axes(lab)))
     assert len(ranges) == 1, "the axes jump"
 
 
-def test_noise_kinds_are_settings_of_their_own(calls: list[Setup]) -> None:
+def test_noise_kinds_are_settings_of_their_own(calls: list[Any]) -> None:
     lab = trained_lab()
     lab.kind.value = "symmetric"
     assert not lab.results and "Press Train" in lab.sentence
-    assert "symmetric noise 0.20 (effective error rate 0.18)" in lab.small_print.value
+    assert "symmetric noise 0.20 (effective error rate 0.18)" in scene(lab)["small_print"]
     lab.kind.value = "flip-1"
     lab.train()
     assert lab.wait(PATIENCE) and len(calls) == 1, "nothing is trained twice"
@@ -190,7 +187,7 @@ def test_kinds_make_the_matrix_without_a_warning() -> None:
             assert ((matrix > 0).sum(axis=1) == targets + 1).all()
 
 
-def test_sentences_say_what_the_weights_say(calls: list[Setup], runs: dict[Key, Weighed]) -> None:
+def test_sentences_say_what_the_weights_say(calls: list[Any], runs: dict[Key, Weighed]) -> None:
     for auc, clean, noisy, words in (
         (0.3, 0.9, 1.2, "X prefers the wrong labels (AUC 0.30)"),
         (0.5, 1.0, 1.0, "X cannot tell right from wrong labels (AUC 0.50)"),
@@ -206,14 +203,14 @@ def test_sentences_say_what_the_weights_say(calls: list[Setup], runs: dict[Key, 
     assert lab.sentence.startswith("After 1 epoch, ") and "The wrong class is the mode" in lab.sentence
 
 
-def test_the_table_and_the_snapshot_hold_the_runs(calls: list[Setup], runs: dict[Key, Weighed]) -> None:
+def test_the_table_and_the_snapshot_hold_the_runs(calls: list[Any], runs: dict[Key, Weighed]) -> None:
     lab = trained_lab(rate=0.6)
     table = lab.table()
     assert list(table.index) == ["LossNet", "LogitNet", "MetaInfoNet, λ = 0", "MetaInfoNet, λ = 1", "L2RW"]
     assert table.loc["LogitNet", "AUC"] == round(runs[0.6, "LogitNet", 0.0].summaries[-1].auc, 2)
     assert table["nats"].notna().tolist() == [False, False, True, True, False]
     figure = lab.snapshot()
-    assert isinstance(figure, go.Figure) and not isinstance(figure, go.FigureWidget)
+    assert isinstance(figure, go.Figure)
     counts = runs[0.6, "L2RW", 0.0].histograms[-1]["noisy"].to_numpy()
     np.testing.assert_allclose(np.square(figure.data[7].y), counts / counts.sum(), atol=1e-12)
     assert "flip-1 noise 0.60" in figure.layout.annotations[-1].text

@@ -1,0 +1,31 @@
+// The widget in JupyterLab: what the kernel holds in `scene` is what the board shows.
+
+const held = (model, name) => model.widget_manager.get_model(model.get(name).slice("IPY_MODEL_".length));
+
+function plotly(model) {  // once a page; a failure may be tried again
+  return globalThis.lnlibPlotly ??= held(model, "script").then((script) => runScript(script.get("value")))
+    .catch((error) => { globalThis.lnlibPlotly = undefined; throw error; });
+}
+
+export default {
+  async render({model, el}) {
+    const board = new Board(el, () => plotly(model));
+    const scene = await held(model, "scene");  // a plain widget model: its messages wait for no module
+    const show = () => board.show(JSON.parse(scene.get("value")));
+    const live = () => {
+      const gone = scene.comm_live === false;
+      for (const part of el.closest(".lnlib-lab")?.children ?? []) if (!part.contains(el)) part.inert = gone;
+      el.closest(".lnlib-lab")?.classList.toggle("lnlib-gone", gone);
+      if (gone) board.note.textContent = "The kernel of this lab is gone. Run its cell again.";
+    };
+    scene.on("change:value", show);
+    scene.on("comm_live_update", live);
+    show();
+    live();
+    return () => {
+      scene.off("change:value", show);
+      scene.off("comm_live_update", live);
+      board.close();
+    };
+  },
+};

@@ -118,6 +118,8 @@ data_app = typer.Typer(cls=ListsByDefault, help="List the data sets, or fetch on
 app.add_typer(data_app, name="data")
 runs_app = typer.Typer(cls=ListsByDefault, help="List the stored runs; show, compare or remove them.")
 app.add_typer(runs_app, name="runs")
+labs_app = typer.Typer(cls=ListsByDefault, help="List the labs of the lessons, or save some as pages.")
+app.add_typer(labs_app, name="labs")
 
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="A fingerprint, or its beginning.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
@@ -618,6 +620,44 @@ def figures(
         typer.echo("\n".join(path for paths in made.values() for path in paths))
     if not all(any(path.endswith(".png") for path in paths) for paths in made.values()):
         typer.echo("note: no PNG without Chrome or Chromium; see `lnlib doctor`", err=True)
+
+
+# labs
+
+
+@labs_app.command("list")
+def list_labs(as_json: AsJson = False) -> None:
+    """List the labs of the lessons."""
+    from lnlib.labs import LABS, lab_named
+
+    titles = {name: (lab_named(name).__doc__ or "").partition("\n")[0].rstrip(".") for name in LABS}
+    rows = [{"name": name, "what it shows": title} for name, title in titles.items()]
+    _print_json(rows) if as_json else _print_table("", rows)
+
+
+@labs_app.command("save")
+def save_labs(
+    names: Annotated[list[str], typer.Argument(metavar="NAME...")],
+    output: Annotated[Path, typer.Option(help="Folder for the pages.")] = Path(),
+    as_json: AsJson = False,
+) -> None:
+    """Train labs on digits and save each as one HTML page that needs neither kernel nor network."""
+    from lnlib.labs import lab_named
+
+    if output.exists() and not output.is_dir():
+        raise InvalidValue(f"output must be a folder, got the file {output}; try --output pages")
+    labs = {name: lab_named(name)() for name in names}
+    pages = []
+    with _progress_bar() as progress:
+        for name, lab in labs.items():
+            bar = progress.add_task(name, total=1.0)
+            if lab.trains:
+                lab.train()
+                while not lab.wait(0.2):
+                    progress.update(bar, completed=lab.progress.value)
+            pages.append(lab.save(output / f"{name}.html"))
+            progress.update(bar, completed=1.0)
+    _print_json([str(page) for page in pages]) if as_json else typer.echo("\n".join(map(str, pages)))
 
 
 # runs

@@ -1,6 +1,7 @@
 """All seven labs on one page that is slowed down, while the kernel trains: every panel draws its numbers."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from playwright.sync_api import Page
@@ -40,25 +41,26 @@ def test_every_panel_of_every_lab_draws_on_a_slow_page_while_the_kernel_trains(
     notebook.run_all(seconds=480)
     expected = notebook.shown("ALL")
     assert len(expected) == PANELS
-    notebook.reveal(page.locator(".lnlib-lab"))
-    notebook.until(lambda: same(drawn(page), expected), seconds=120)
+    labs = page.locator(".lnlib-lab")
+
+    def shows(figures: list[Any]) -> bool:
+        return notebook.reveal(labs) is not None and same(drawn(page), figures)
+
+    notebook.until(lambda: shows(expected), seconds=120)
     assert "True" in notebook.run_code('print("BUSY", busy.running)', "BUSY")
 
-    labs = page.locator(".lnlib-lab")
     notebook.reveal(labs)
     assert labs.count() == 7
     for lab in labs.all():
         lab.locator(".noUi-handle").first.press("ArrowLeft")
     moved = notebook.shown("ALL")
-    notebook.reveal(labs)
     assert sum(same([one], [other]) for one, other in zip(moved, expected, strict=True)) < PANELS / 2
-    notebook.until(lambda: same(drawn(page), moved), seconds=120)
+    notebook.until(lambda: shows(moved), seconds=120)
 
     page.keyboard.press("Control+s")
     page.wait_for_timeout(2000)
     page.goto(page.url.split("?")[0])
     slow_down(page, 6)
     page.locator(".jp-NotebookPanel .jp-Cell").first.wait_for(timeout=90_000)
-    notebook.reveal(page.locator(".lnlib-lab"))
-    notebook.until(lambda: same(drawn(page), moved), seconds=180)
+    notebook.until(lambda: shows(moved), seconds=180)
     assert "True" in notebook.run_code('print("BUSY", busy.running)', "BUSY")

@@ -60,7 +60,7 @@ class Panel {  // one figure: heading, legend, plot
     try {
       await Plotly.react(this.host, figure.data, {
         ...layout, width, height: tall, autosize: false, showlegend: false, paper_bgcolor: CLEAR, plot_bgcolor: CLEAR,
-        margin: {t: 12, r: 14, l: margin?.l ?? 58, b: 44},
+        margin: {t: 12, r: 20, l: margin?.l ?? 58, b: 44},
       }, {displayModeBar: false});
     } catch (error) {
       this.tell("This figure could not be drawn: " + error.message);

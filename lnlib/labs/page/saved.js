@@ -42,17 +42,14 @@ function inputOf(view) {
   if (view.kind === "menu") { texts.forEach((text) => field.add(new Option(text))); field.selectedIndex = view.at; }
   else if (texts) Object.assign(field, {type: "range", min: 0, max: texts.length - 1, step: 1, value: view.at});
   else if (view.kind === "number") Object.assign(field, {type: "number", min: view.low, max: view.high, step: "any", value: view.value});
-  else if (log) Object.assign(field, {type: "range", min: Math.log10(view.low), max: Math.log10(view.high), step: 0.01, value: Math.log10(view.value)});
+  else if (log) Object.assign(field, {type: "range", min: Math.log10(view.low), max: Math.log10(view.high), step: "any", value: Math.log10(view.value)});
   else Object.assign(field, {type: "range", min: view.low, max: view.high, step: view.step, value: view.value});
   field.id = "control-" + view.name;
   field.addEventListener(view.kind === "number" ? "change" : "input", update);
   const position = () => view.kind === "menu" ? field.selectedIndex : +field.value;
-  let start = log ? view.value : null;  // a value between the slider's steps, until it moves
-  const first = field.value;
   const value = () => {
     if (texts) return view.values[position()];
-    if (log) return start !== null && field.value === first ? start : Math.round(10 ** +field.value);
-    return +field.value;
+    return log ? Math.round(10 ** +field.value) : +field.value;
   };
   return {
     name: view.name, position, value,

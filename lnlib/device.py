@@ -4,15 +4,19 @@ import ctypes
 import os
 import platform
 import sys
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
 
 from lnlib.errors import InvalidValue
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 def default_device() -> torch.device:
@@ -41,10 +45,27 @@ def default_device() -> torch.device:
     return device
 
 
-def describe(device: torch.device) -> str:
-    """The device in words, for provenance and small print: "CPU, 2 threads", or the name of the GPU."""
+def with_threads(number: int, work: Callable[P, T]) -> Callable[P, T]:
+    """`work` for another thread of Python, where PyTorch then computes with so many threads of the CPU."""
+    torch.get_num_threads()  # asked once, this thread of Python keeps its own number
+
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:
+        before = torch.get_num_threads()
+        torch.set_num_threads(number)
+        try:
+            return work(*args, **kwargs)
+        finally:
+            torch.set_num_threads(before)
+
+    return wrapped
+
+
+def describe(device: torch.device, threads: int | None = None) -> str:
+    """The device in words, for provenance and small print: "CPU, 2 threads", or the name of the GPU;
+    `threads` are those that PyTorch computes with, if not those of this thread of Python.
+    """
     if device.type == "cpu":
-        threads = torch.get_num_threads()
+        threads = threads or torch.get_num_threads()
         return f"CPU, {threads} thread" + ("s" if threads != 1 else "")
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "Apple GPU"
 

@@ -2,8 +2,12 @@
 biases or BatchNorm.
 """
 
+import contextlib
+import sys
+import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
+from importlib import import_module
 
 import torch
 from torch import Tensor
@@ -30,6 +34,7 @@ class Adam:
 
     def build(self, decayed: Iterable[Tensor], plain: Iterable[Tensor]) -> torch.optim.Optimizer:
         """The optimiser over the tensors with and without weight decay."""
+        import_compiler()
         groups = _groups(decayed, plain, self.weight_decay)
         return torch.optim.Adam(groups, lr=self.lr, betas=self.betas, fused=True)
 
@@ -58,6 +63,7 @@ class SGD:
 
     def build(self, decayed: Iterable[Tensor], plain: Iterable[Tensor]) -> torch.optim.Optimizer:
         """The optimiser over the tensors with and without weight decay."""
+        import_compiler()
         return torch.optim.SGD(
             _groups(decayed, plain, self.weight_decay),
             lr=self.lr,
@@ -68,6 +74,27 @@ class SGD:
 
 
 Optimizer = Adam | SGD
+
+
+def import_compiler() -> None:
+    """Import what PyTorch imports at the first optimiser of a process, which takes seconds.
+
+    In a thread of its own, which Ctrl-C does not reach: half imported, it breaks every later optimiser.
+    """
+    if "torch._dynamo" not in sys.modules or _importing.is_set():
+        thread = threading.Thread(target=_import_compiler, name="import torch._dynamo")
+        thread.start()
+        thread.join()
+
+
+_importing = threading.Event()
+
+
+def _import_compiler() -> None:
+    _importing.set()
+    with contextlib.suppress(ImportError):  # which the optimiser will raise itself
+        import_module("torch._dynamo")
+    _importing.clear()
 
 
 def _groups(

@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float
 from numpy.typing import NDArray
-from sklearn.metrics import roc_auc_score
 
 from lnlib.errors import InvalidValue
 
@@ -48,6 +47,8 @@ def evaluation_summary(
 
     Raises `InvalidValue` where all or none are.
     """
+    from sklearn.metrics import roc_auc_score  # takes half a second, which figures of weights need not
+
     if clean.all() or not clean.any():
         raise InvalidValue(
             f"clean and wrong labels are needed to compare, got {int(clean.sum())} clean of {len(clean)}; "

@@ -199,7 +199,11 @@ class Lab:
             return
         self.failure.value, self.progress.value = "", 0.0
         self._say("preparing …")
-        self._worker.start(lambda report: (self.setup(c), self.job(c, missing, report)))
+        from lnlib.device import with_threads  # here, since labs that do not train do without PyTorch
+        from lnlib.labs.runs import THREADS
+
+        job = with_threads(THREADS, self.job)
+        self._worker.start(lambda report: (self.setup(c), job(c, missing, report)))
         self.update()
 
     def stop(self) -> None:

@@ -15,12 +15,11 @@ from lnlib import plots
 from lnlib.analysis.imbalance import ENDS
 from lnlib.analysis.long_tail import BATCH, METHODS, NET, Array, ByClass, follow
 from lnlib.data.task import Task, make_task
-from lnlib.device import default_device, describe
 from lnlib.errors import InvalidValue
 from lnlib.labs.base import Lab
 from lnlib.labs.controls import DataMenu, Menu, Number, Slider, Steps, Values
 from lnlib.labs.panels import Scene
-from lnlib.labs.runs import budget_of, load
+from lnlib.labs.runs import budget_of, load, place
 from lnlib.labs.worker import Report
 from lnlib.methods import CrossEntropy
 
@@ -107,7 +106,7 @@ class ImbalanceLab(Lab):
             describe_classes(c.method, c.factor, now, c.epoch) if results else "",
             f"{c.dataset}{size} · imbalance factor {c.factor:g} · even meta set {META} · {NET.label} · "
             f"{c.epochs} epochs, batch {BATCH} · seeds {c.seed} to {c.seed + SEEDS - 1} · "
-            f"{describe(default_device())}",
+            f"{place()}",
         )
 
     def still(self, results: Mapping[Any, Any], c: Values) -> go.Figure:

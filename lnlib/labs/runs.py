@@ -78,8 +78,18 @@ class Frame:
         size = f", n = {self.num_train}" if self.num_train else ""
         return (
             f"{dataset}{size} · uniform noise {self.rate:.2f} (effective error rate "
-            f"{self.effective_rate:.2f}) · {setting} · {describe(default_device())}"
+            f"{self.effective_rate:.2f}) · {setting} · {place()}"
         )
+
+
+THREADS = 1
+"""So many threads of the CPU train a lab's runs. The networks are tiny: where nothing else runs, two are as
+fast or a third faster; beside a browser that draws, they wait for each other and take three times as long."""
+
+
+def place() -> str:
+    """Where a lab trains, in words."""
+    return describe(default_device(), THREADS)
 
 
 @lru_cache(maxsize=1)

@@ -17,11 +17,10 @@ from numpy.typing import NDArray
 from lnlib import noise, plots
 from lnlib.analysis.weights import EDGES, WeightSummary, evaluation_histogram, evaluation_summary
 from lnlib.data.task import Task, make_task
-from lnlib.device import default_device, describe
 from lnlib.labs.base import Lab
 from lnlib.labs.controls import DataMenu, Menu, Number, Slider, Steps, Values
 from lnlib.labs.panels import Scene
-from lnlib.labs.runs import budget_of, load
+from lnlib.labs.runs import budget_of, load, place
 from lnlib.labs.worker import Report
 from lnlib.methods import L2RW, LogitNet, LossNet, MetaInfoNet, Method
 from lnlib.nets import MLP
@@ -259,5 +258,5 @@ def _facts(results: Mapping[Key, Weighed], c: Values) -> str:
     return (
         f"{c.dataset}{size} · meta set {META} · {c.kind} noise {c.rate:.2f} (effective error rate "
         f"{wrong:.2f}) · {NET.label} · {c.epochs} epochs, batch {BATCH} · seed {c.seed} · "
-        f"{describe(default_device())}"
+        f"{place()}"
     )

@@ -1,9 +1,14 @@
 """The device rule, with the machine's GPUs played by hand."""
 
+import os
+import subprocess
+import sys
+import threading
+
 import pytest
 import torch
 
-from lnlib.device import default_device, describe, setting_line
+from lnlib.device import default_device, describe, setting_line, with_threads
 from lnlib.errors import InvalidValue
 
 
@@ -79,3 +84,65 @@ def test_the_line_of_every_notebook_names_device_data_and_budget(monkeypatch: py
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     monkeypatch.setenv("LNLIB_DEVICE", "cpu")
     assert setting_line("digits", "60 epochs") == "device: CPU, 2 threads · data: digits · budget: 60 epochs"
+
+
+def test_work_has_its_own_number_of_threads_and_leaves_that_of_others() -> None:
+    before, seen = torch.get_num_threads(), {}
+    torch.set_num_threads(2)
+    try:
+        running, looked = threading.Event(), threading.Event()
+
+        def work() -> str:
+            running.set()
+            assert looked.wait(20)
+            return f"{torch.get_num_threads()}"
+
+        job = with_threads(1, work)
+        thread = threading.Thread(target=lambda: seen.update(work=job(), after=torch.get_num_threads()))
+        thread.start()
+        assert running.wait(20)
+        seen["here"] = torch.get_num_threads()
+        looked.set()
+        thread.join(20)
+        assert seen == {"work": "1", "after": 2, "here": 2}
+    finally:
+        torch.set_num_threads(before)
+
+
+INTERRUPTED = """
+import os, signal, sys, threading, time
+
+from lnlib import data, noise
+from lnlib.data import make_task
+from lnlib.methods import CrossEntropy
+from lnlib.nets import MLP
+from lnlib.training import fit
+
+task = make_task(data.load("digits"), noise.uniform(0.5, 10), train_size=100)
+assert "torch._dynamo" not in sys.modules
+
+
+def interrupt():
+    while "torch._dynamo" not in sys.modules:
+        time.sleep(0.001)
+    time.sleep(float(sys.argv[1]))
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+threading.Thread(target=interrupt, daemon=True).start()
+try:
+    for _ in fit(CrossEntropy(), task, net=MLP(8, 1), epochs=1000):
+        pass
+except KeyboardInterrupt:
+    for epoch in fit(CrossEntropy(), task, net=MLP(8, 1), epochs=2):
+        pass
+    print("trained", epoch.epoch)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")
+@pytest.mark.parametrize("seconds", [0.0, 0.2])
+def test_an_interrupt_in_the_first_fit_breaks_no_later_one(seconds: float) -> None:
+    command = [sys.executable, "-c", INTERRUPTED, str(seconds)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.stdout == "trained 2\n", done.stderr

@@ -123,9 +123,8 @@ assert "torch._dynamo" not in sys.modules
 
 
 def interrupt():
-    while "torch._dynamo" not in sys.modules:
-        time.sleep(0.001)
-    time.sleep(float(sys.argv[1]))
+    while sys.argv[1] not in sys.modules:
+        time.sleep(0.0005)
     os.kill(os.getpid(), signal.SIGINT)
 
 
@@ -141,8 +140,8 @@ except KeyboardInterrupt:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")
-@pytest.mark.parametrize("seconds", [0.0, 0.2])
-def test_an_interrupt_in_the_first_fit_breaks_no_later_one(seconds: float) -> None:
-    command = [sys.executable, "-c", INTERRUPTED, str(seconds)]
+@pytest.mark.parametrize("importing", ["torch._dynamo", "sympy.core", "sympy.logic", "sympy.tensor"])
+def test_an_interrupt_in_the_first_fit_breaks_no_later_one(importing: str) -> None:
+    command = [sys.executable, "-c", INTERRUPTED, importing]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.stdout == "trained 2\n", done.stderr

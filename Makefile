@@ -23,6 +23,7 @@ test: $(DEV) ## Lint, format, types, unit tests, every notebook, browser tests.
 	$(BIN)/mypy
 	@browser=$$($(BIN)/python scripts/ensure_browser.py) && export BROWSER_PATH="$$browser" && set -x && \
 	$(BIN)/pytest -n 2 tests/unit && \
+	ATEN_CPU_CAPABILITY=default $(BIN)/pytest -n 2 -m rounding tests/unit && \
 	$(BIN)/pytest -n 2 --dist loadfile --nbval-lax --nbval-sanitize-with tests/nbval_sanitize.cfg notebooks && \
 	$(BIN)/pytest tests/browser
 

@@ -1,7 +1,7 @@
 """`make notebooks`: run every lesson top to bottom and save it the way readers should find it.
 
-Outputs are kept, plotly figures with a PNG beside them (code-hosting sites show that one); widget state and
-what changes from run to run are not. Names of notebooks may be given as arguments.
+Outputs are kept: figures and labs as pictures, with alternative text, that every page can show; widget state
+and what changes from run to run are not. Names of notebooks may be given as arguments.
 """
 
 import os
@@ -13,6 +13,7 @@ from nbclient import NotebookClient
 from rich.progress import Progress
 
 from lnlib.doctor import find_browser
+from lnlib.plots.showing import PICTURES
 
 ROOT = Path(__file__).resolve().parents[1]
 LIMIT_BYTES = 500_000
@@ -48,15 +49,12 @@ def tidy(notebook: nbformat.NotebookNode) -> None:
     notebook.metadata.language_info = {"name": "python"}
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
-        for output in cell.get("outputs", []):
-            bundle = output.get("data", {})
-            if "image/png" in bundle:
-                bundle["image/png"] = "".join(bundle["image/png"].split())
 
 
 def main(names: list[str]) -> int:
     paths = [Path(name) for name in names] or sorted((ROOT / "notebooks").glob("*.ipynb"))
     too_large = []
+    os.environ[PICTURES] = "1"
     if browser := find_browser():
         os.environ.setdefault("BROWSER_PATH", browser)  # where kaleido looks
     with Progress() as progress:

@@ -222,8 +222,9 @@ class Lab:
     def wait(self, timeout: float | None = None) -> bool:
         """Wait at most `timeout` seconds for training to end; whether it has. Raises what made it fail."""
         ended = self._worker.wait(timeout)
-        if self._display is not None:
+        if ended and self.results and self._display is not None:
             self._display.update(plots.picture(self.snapshot()), raw=True)
+            self._display = None  # what is trained later has a cell of its own
         return ended
 
     def save(self, path: Path | str) -> Path:

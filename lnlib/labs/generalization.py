@@ -18,7 +18,8 @@ _FEWEST, _MOST = plots.SIZES
 class GeneralizationLab(Lab):
     """The largest gap: training set size, bits per example in the weights, and σ of the loss.
 
-    `bound` is Theorem 2.2's at the controls' values; `measured` is drawn as `plots.gap_by_size` says.
+    `bound` is Theorem 2.2's at the controls' values; `measured` is drawn as `plots.gap_by_size` says, `about`
+    says of it what small print says.
     """
 
     views: ClassVar = {
@@ -35,8 +36,10 @@ class GeneralizationLab(Lab):
         "empty": ", which says nothing: a loss within a range of {range} has no larger gap",
     }
 
-    def __init__(self, *args: Any, measured: pd.DataFrame | None = None, **named: Any) -> None:
-        self.measured = measured
+    def __init__(
+        self, *args: Any, measured: pd.DataFrame | None = None, about: str = "", **named: Any
+    ) -> None:
+        self.measured, self.about = measured, about
         super().__init__(*args, **named)
 
     @property
@@ -60,14 +63,14 @@ class GeneralizationLab(Lab):
             later=significant(float(bounds.generalization_bound(total, _MOST, c.sigma)), 2),
             most=whole(_MOST),
         )
-        return Scene(figures, sentence)
+        return Scene(figures, sentence, self.about)
 
     def still(self, results: Mapping[Any, Any], c: Values) -> go.Figure:
         """Both panels, and the sentence in two lines, as a notebook's column holds no longer ones."""
         scene = self.view(results, c)
         figure = plots.side_by_side(*scene.figures)
-        for sentence in scene.sentence.replace(". Were", ".\nWere").split("\n"):
-            plots.small_print(figure, sentence)
+        for words in (*scene.sentence.replace(". Were", ".\nWere").split("\n"), self.about):
+            plots.small_print(figure, words)
         return figure
 
 

@@ -83,7 +83,7 @@ def png(figure: go.Figure, width: int = PNG_WIDTH) -> bytes | None:
     except ChromeNotFoundError:
         return None
     # A palette takes a quarter of the bytes, and saved lessons hold many figures.
-    palette = Image.open(io.BytesIO(drawn)).convert("RGB").quantize(128, dither=Image.Dither.NONE)
+    palette = Image.open(io.BytesIO(drawn)).convert("RGB").quantize(64, dither=Image.Dither.NONE)
     with io.BytesIO() as file:
         palette.save(file, "PNG", optimize=True)
         return file.getvalue()

@@ -335,7 +335,8 @@ def open_notebook(server: Server, page: Page) -> Iterator[Callable[[str], Notebo
     kernels = f"{server.url}/api/kernels"
 
     def running() -> list[dict[str, Any]]:
-        return page.request.get(kernels, headers=headers).json()
+        answer = page.request.get(kernels, headers=headers)
+        return answer.json() if answer.ok else []
 
     def open_it(name: str) -> Notebook:
         page.goto(f"{server.url}/lab/tree/notebooks/{name}?token={server.token}&reset")

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page
 
-from tests.browser.conftest import Notebook, drawn, same
+from tests.browser.conftest import Notebook, Server, drawn, same
 
 pytestmark = pytest.mark.browser
 
@@ -25,6 +25,8 @@ busy.train()"""
 SHOW = """for lab in ALL:
     display(lab)"""
 PANELS = 16
+FANO = "from lnlib import labs\nlab = labs.FanoLab()\nother = labs.MemorizationLab(epochs=3)"
+GONE = "The kernel of this lab is gone. Run its cell again."
 
 
 def slow_down(page: Page, times: float) -> None:
@@ -64,3 +66,71 @@ def test_every_panel_of_every_lab_draws_on_a_slow_page_while_the_kernel_trains(
     page.locator(".jp-NotebookPanel .jp-Cell").first.wait_for(timeout=90_000)
     notebook.until(lambda: shows(moved), seconds=180)
     assert "True" in notebook.run_code('print("BUSY", busy.running)', "BUSY")
+
+
+def test_a_lab_whose_kernel_is_gone_says_so_and_looks_it(
+    open_cells: Callable[..., Notebook], server: Server
+) -> None:
+    notebook = open_cells(FANO, "display(lab)\ndisplay(other)")
+    page = notebook.page
+    notebook.run_all()
+    labs = page.locator(".lnlib-lab")
+    notebook.until(lambda: notebook.reveal(labs) is not None and len(notebook.drawn()) == 4)
+    headers = {"Authorization": f"token {server.token}"}
+    for kernel in page.request.get(f"{server.url}/api/kernels", headers=headers).json():
+        page.request.delete(f"{server.url}/api/kernels/{kernel['id']}", headers=headers)
+    notebook.until(lambda: page.locator(".lnlib-note").all_inner_texts() == [GONE] * 2, seconds=30)
+    page.keyboard.press("Escape")
+    icons = """() => [...document.querySelectorAll('.lnlib-lab *')]
+        .filter(part => !['none', 'normal', '""'].includes(getComputedStyle(part, '::before').content)
+            && part.classList.contains('jupyter-widgets-disconnected')).length"""
+    assert page.evaluate(icons) == 0, "broken links beside the controls"
+    train = notebook.button("Train")
+    assert train.evaluate("button => button.closest('[inert]') !== null")
+    assert float(train.evaluate("button => getComputedStyle(button.closest('[inert]')).opacity")) < 0.5
+    assert len(notebook.drawn()) == 4, "what was drawn stays"
+
+
+def test_closing_all_widgets_does_not_take_the_script_from_later_labs(
+    open_cells: Callable[..., Notebook],
+) -> None:
+    again = "import ipywidgets\nipywidgets.Widget.close_all()\nlate = labs.FanoLab(rate=0.5)\nlate"
+    notebook = open_cells(FANO, again)
+    notebook.run_all()
+    expected = notebook.shown("[late]")
+    labs = notebook.page.locator(".lnlib-lab")
+    notebook.until(lambda: notebook.reveal(labs) is not None and same(drawn(notebook.page), expected))
+
+
+def test_moves_that_come_faster_than_the_page_draws_end_at_the_last(
+    open_cells: Callable[..., Notebook],
+) -> None:
+    notebook = open_cells(FANO, "lab")
+    page = notebook.page
+    slow_down(page, 6)
+    notebook.run_all()
+    labs = page.locator(".lnlib-lab")
+    notebook.until(lambda: notebook.reveal(labs) is not None and len(notebook.drawn()) == 2, seconds=60)
+    sweep = "for step in range(81):\n    lab.rate.value = step / 100\nprint('MOVED')"
+    notebook.run_code(sweep, "MOVED")
+    expected = notebook.shown("[lab]")
+    notebook.until(lambda: notebook.reveal(labs) is not None and same(drawn(page), expected), seconds=60)
+    assert "80%" in notebook.sentences()[0]
+
+
+def test_labs_follow_the_theme(open_cells: Callable[..., Notebook]) -> None:
+    notebook = open_cells(FANO, "lab")
+    page = notebook.page
+    notebook.run_all()
+    labs = page.locator(".lnlib-lab")
+    notebook.until(lambda: notebook.reveal(labs) is not None and len(notebook.drawn()) == 2)
+    look = """() => {
+        const svg = document.querySelector('.lnlib-plot .main-svg');
+        const paper = svg.style.background || getComputedStyle(svg).backgroundColor;
+        return [getComputedStyle(svg).filter, paper];
+    }"""
+    light = page.evaluate(look)
+    page.evaluate("() => { document.body.dataset.jpThemeLight = 'false'; }")
+    dark = page.evaluate(look)
+    assert light[0] == "none" and "invert(1)" in dark[0]
+    assert "0, 0, 0, 0" in light[1].replace("rgba(", "") or light[1] == "transparent"

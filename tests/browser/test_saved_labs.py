@@ -154,6 +154,16 @@ def test_a_number_that_the_page_does_not_take_is_announced(opened: Page, tmp_pat
         assert opened.locator(".lnlib-note").inner_text() == note
 
 
+def test_a_figure_that_cannot_be_drawn_says_so(opened: Page, tmp_path: Path) -> None:
+    opened.goto(made("fano").save(tmp_path / "fano.html").as_uri())
+    opened.wait_for_function(DRAWN)
+    opened.evaluate("() => { Plotly.react = () => { throw new Error('no memory'); }; }")
+    opened.locator("#control-rate").press("ArrowLeft")
+    said = opened.locator(".lnlib-waiting")
+    opened.wait_for_function("() => !document.querySelector('.lnlib-waiting').hidden")
+    assert said.all_inner_texts() == ["This figure could not be drawn: no memory"] * 2
+
+
 # Settings by the hundred, for the two labs whose pages compute.
 ASK = """(settings) => settings.map(values => {
     for (const [name, value] of Object.entries(values)) {

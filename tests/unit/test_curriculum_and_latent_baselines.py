@@ -22,6 +22,7 @@ from lnlib.methods.mlnt import nearest, synthetic_labels
 from lnlib.nets import CNN, MLP, Memory, Net
 from lnlib.nets.mentor import LSTM, Mentor
 from lnlib.training import Member, fit, sweep
+from tests.rounding import ROUNDING
 
 
 class Fixed(nn.Module):
@@ -331,6 +332,7 @@ def mlnt_case(net):
     return classifier, x, labels, teacher
 
 
+@pytest.mark.rounding
 @pytest.mark.parametrize("net", [MLP(12, 2), CNN()], ids=["mlp", "cnn"])
 @pytest.mark.parametrize("second_order", [True, False])
 def test_the_consistency_gradient_equals_double_backward_through_batch_norm(net, second_order):
@@ -499,6 +501,7 @@ STACKS = {
 }
 
 
+@pytest.mark.rounding
 @pytest.mark.parametrize("case", STACKS)
 def test_a_member_equals_its_solo_run_in_float64(make_digits_task, case):
     epochs = 5 if case == "d2l" else 2
@@ -520,7 +523,7 @@ def test_a_member_equals_its_solo_run_in_float64(make_digits_task, case):
         own = stacked.member_state(position)
         for name, state in solo.member_state(position).items():
             for key, value in state.items():
-                torch.testing.assert_close(own[name][key], value, rtol=1e-8, atol=1e-10)
+                torch.testing.assert_close(own[name][key], value, **ROUNDING)
     for one, other in zip(stacked.histories, solo.histories, strict=True):
         assert one[-1].validation_loss == pytest.approx(other[-1].validation_loss, rel=1e-8)
         assert one[-1].extra == pytest.approx(other[-1].extra)

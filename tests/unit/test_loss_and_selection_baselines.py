@@ -31,6 +31,7 @@ from lnlib.methods.s_model import NoiseLayer, confusion_logits
 from lnlib.methods.self_paced import quantile
 from lnlib.nets import MLP, Memory, Net
 from lnlib.training import SGD, Member, fit, sweep
+from tests.rounding import ROUNDING
 
 BATCH = {"epoch": 1, "epochs": 5, "step": 0, "lr": 1e-3}
 
@@ -440,6 +441,7 @@ STACKS = {
 }
 
 
+@pytest.mark.rounding
 @pytest.mark.parametrize("case", STACKS)
 def test_a_member_equals_its_solo_run_in_float64(make_digits_task, case):
     settings = {"net": MLP(16, 2, dropout=0.2), "epochs": 2, "batch_size": 32, "precision": "float64"}
@@ -455,7 +457,7 @@ def test_a_member_equals_its_solo_run_in_float64(make_digits_task, case):
         own = stacked.member_state(position)
         for name, state in solo.member_state(position).items():
             for key, value in state.items():
-                torch.testing.assert_close(own[name][key], value, rtol=1e-8, atol=1e-10)
+                torch.testing.assert_close(own[name][key], value, **ROUNDING)
     for one, other in zip(stacked.histories, solo.histories, strict=True):
         assert one[-1].validation_loss == pytest.approx(other[-1].validation_loss, rel=1e-8)
         assert one[-1].extra == pytest.approx(other[-1].extra)

@@ -30,6 +30,7 @@ from lnlib.nets.weighting import (
 )
 from lnlib.optimizers import SGD, Adam
 from lnlib.training import Member, fit, sweep
+from tests.rounding import ROUNDING
 
 METHODS = {
     "L2RW": L2RW(),
@@ -155,6 +156,7 @@ def setting(net, shape, dtype, batch, seed=3):
 
 
 # In float64: there rounding does not decide on which side of its kink a ReLU is.
+@pytest.mark.rounding
 @pytest.mark.parametrize(
     ("net", "shape", "batch", "seed"),
     [
@@ -186,6 +188,7 @@ def test_forward_mode_equals_double_backward_over_the_whole_weighting_network(ne
     assert all(torch.equal(value, after[name]) for name, value in before.items())
 
 
+@pytest.mark.rounding
 def test_the_hypergradient_is_what_finite_differences_give():
     classifier, _, train, meta, _ = setting(MLP(12, 1), (1, 4, 4), torch.float64, 10)
     weights = torch.rand(10, dtype=torch.float64)
@@ -195,6 +198,7 @@ def test_the_hypergradient_is_what_finite_differences_give():
     assert torch.allclose(found, expected, rtol=1e-5, atol=1e-9)
 
 
+@pytest.mark.rounding
 @pytest.mark.parametrize("net", [MLP(12, 1), ResNet32()])
 def test_in_float32_and_bfloat16_the_hypergradient_points_where_it_does_in_float64(net):
     """No closer than a ReLU allows that rounding puts on the other side of its kink."""
@@ -262,6 +266,7 @@ def test_l2rw_weighs_by_the_agreement_at_the_present_weights():
 SETTINGS = {"net": MLP(16, 2), "batch_size": 100, "optimizer": SGD(0.1), "precision": "float64"}
 
 
+@pytest.mark.rounding
 @pytest.mark.parametrize("name", METHODS)
 def test_a_stack_of_runs_equals_the_runs_alone(name, tasks):
     method = METHODS[name]
@@ -277,7 +282,7 @@ def test_a_stack_of_runs_equals_the_runs_alone(name, tasks):
         one, other = together.member_state(position), alone.member_state(position)
         for network in one:
             for key, value in other[network].items():
-                assert torch.allclose(one[network][key], value, rtol=1e-8, atol=1e-10), (network, key)
+                assert torch.allclose(one[network][key], value, **ROUNDING), (network, key)
         extra = together.histories[position][-1].extra
         assert extra == pytest.approx(dict(alone.histories[position][-1].extra), rel=1e-6)
         weights = together.sample_weights(position)

@@ -265,6 +265,7 @@ def test_the_last_epochs_are_the_evaluated_ones(store):
     assert len(evaluated) == 3 and result.last == pytest.approx(evaluated.mean())
 
 
+@pytest.mark.rounding
 @pytest.mark.parametrize(("number", "rows"), [(2, ["l2rw"]), (4, ["l2rw", "metainfonet"])])
 def test_weights_learnt_from_clean_examples_help_against_flips(number, rows, store):
     request = Request.parse(

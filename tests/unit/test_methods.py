@@ -47,6 +47,7 @@ def gradients(method, oracle, noise=None):
     return loss.item(), nets["classifier"].module.logits.grad, nets["predictor"].module.logits.grad
 
 
+@pytest.mark.rounding
 def test_cross_entropy_matches_the_oracle_and_its_gradient_is_s_minus_y_over_b(oracle):
     logits, labels = torch.tensor(oracle["logits"]), torch.tensor(oracle["labels"])
     assert cross_entropy(logits, labels).tolist() == pytest.approx(oracle["cross_entropy"], rel=1e-12)
@@ -118,6 +119,7 @@ def test_bad_hyper_parameters_name_value_and_remedy():
         LIMIT(q="cauchy")
 
 
+@pytest.mark.rounding
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_trains_in_bfloat16_about_as_in_float32(name, make_digits_task):
     options = {"last_epochs": 1} if name == "fine-tuning" else {}

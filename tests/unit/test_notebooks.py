@@ -1,12 +1,20 @@
 """How the lessons are saved: run, small, without widget state, readable as pictures, and of one skeleton."""
 
+import html
+import json
+import re
+import warnings
 from pathlib import Path
 
 import nbformat
 import pytest
+from nbconvert import HTMLExporter
+
+from lnlib.plots.showing import FIGURE, PLOTLY
 
 LESSONS = sorted((Path(__file__).resolve().parents[2] / "notebooks").glob("*.ipynb"))
-PLOTLY = "application/vnd.plotly.v1+json"
+WIDGET = "application/vnd.jupyter.widget-view+json"
+IMAGE = re.compile(r'<img alt="([^"]*)" style="max-width:100%" src="data:image/png;base64,[^"]+">')
 
 
 @pytest.fixture(params=LESSONS, ids=lambda path: path.stem)
@@ -37,11 +45,36 @@ def test_lessons_are_saved_as_run_from_top_to_bottom(lesson):
     nbformat.validate(lesson)
 
 
-def test_every_figure_has_a_picture_for_pages_that_show_no_plotly(lesson):
-    bundles = [output.data for cell in code_cells(lesson) for output in cell.outputs if "data" in output]
-    figures = [bundle for bundle in bundles if PLOTLY in bundle]
+def bundles(notebook):
+    return [output.data for cell in code_cells(notebook) for output in cell.outputs if "data" in output]
+
+
+def test_every_figure_is_a_picture_with_alternative_text_and_its_data(lesson):
+    figures = [bundle for bundle in bundles(lesson) if FIGURE in bundle]
     assert figures
-    assert all("image/png" in bundle for bundle in figures)
+    for bundle in figures:
+        (alt,) = IMAGE.findall(bundle["text/html"])
+        assert len(alt) > 30 and bundle[FIGURE]["data"]
+        assert len(html.unescape(alt)) == len(bundle["text/plain"])
+    assert not [bundle for bundle in bundles(lesson) if {WIDGET, PLOTLY, "image/png"} & set(bundle)]
+
+
+def test_a_lab_that_was_not_run_is_a_picture_and_a_line_that_says_what_to_do(lesson):
+    shown = [cell for cell in code_cells(lesson) if cell.source.splitlines()[-1] == "lab"]
+    for cell in shown:
+        picture, line = (output.data for output in cell.outputs)
+        assert IMAGE.fullmatch(picture["text/html"])
+        assert line["text/markdown"] == "*A still picture. Run this cell to move the sliders.*"
+    assert "VBox(" not in json.dumps(bundles(lesson))
+
+
+def test_a_lesson_as_a_page_lacks_no_alternative_text(lesson, caplog):
+    with caplog.at_level("WARNING"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of nbconvert's own making
+        page, _ = HTMLExporter().from_notebook_node(lesson)
+    assert "<img alt=" in page
+    assert "lternative text is missing" not in caplog.text
+    assert "No description has been provided" not in page
 
 
 def test_the_first_cell_names_device_data_and_budget(lesson):

@@ -23,7 +23,12 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 CONDA_NAMES = {"pytorch": "torch", "python-kaleido": "kaleido", "playwright-python": "playwright"}
 ONLY_CONDA = {"python", "pip"}
 IMPORT_NAMES = {"PIL": "pillow", "sklearn": "scikit-learn"}
-COMES_WITH = {"IPython": "ipykernel", "choreographer": "kaleido", "jupyter_client": "ipykernel"}
+COMES_WITH = {
+    "IPython": "ipykernel",
+    "traitlets": "ipywidgets",
+    "choreographer": "kaleido",
+    "jupyter_client": "ipykernel",
+}
 
 
 def pyproject() -> dict[str, SpecifierSet]:
@@ -151,6 +156,7 @@ def dry_run(target: str, tmp_path: Path) -> str:
                 "mypy",
                 "scripts/ensure_browser.py",
                 "tests/unit",
+                "ATEN_CPU_CAPABILITY=default .venv/bin/pytest -n 2 -m rounding tests/unit",
                 "--nbval-lax",
                 "tests/browser",
             ],
@@ -202,6 +208,18 @@ def test_every_make_target_of_the_help_is_listed_with_its_sentence() -> None:
     )
     targets = [line.split()[1] for line in done.stdout.splitlines()]
     assert targets == ["help", "lab", "test", "notebooks", "bench", "figures", "clean"]
+
+
+def test_whatever_is_no_python_travels_with_the_package() -> None:
+    patterns = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"][
+        "lnlib"
+    ]
+    taken = {path for pattern in patterns for path in (ROOT / "lnlib").glob(pattern)}
+    others = {
+        path for path in (ROOT / "lnlib").rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")
+    }
+    assert others - taken == set()
+    assert (ROOT / "lnlib/labs/page/board.js") in taken
 
 
 def test_the_ci_script_can_be_run() -> None:

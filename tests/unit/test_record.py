@@ -12,7 +12,10 @@ from lnlib.errors import LnlibError
 from lnlib.nets import CNN, MLP, Net, ResNet32, ResNet34, ResNet50, Skeleton, StackedNet, WideResNet
 
 # PyTorch's own forward mode warns of itself.
-pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script:FutureWarning")
+pytestmark = [
+    pytest.mark.rounding,
+    pytest.mark.filterwarnings("ignore:`torch.jit.script:FutureWarning"),
+]
 NETS = [
     (MLP(16, 2), (1, 8, 8)),
     (MLP(16, 2, batch_norm=False), (1, 8, 8)),

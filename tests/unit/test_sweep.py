@@ -25,6 +25,7 @@ from lnlib.training import SGD, Adam, FlipCrop, Member, Settings, sweep
 from lnlib.training import sweep as sweep_function
 from lnlib.training.engine import Engine
 from lnlib.training.sweep import Stack
+from tests.rounding import ROUNDING
 
 EPOCHS = {"epochs": 2, "batch_size": 32}
 
@@ -160,11 +161,7 @@ CASES = {
 }
 
 
-# A bias before BatchNorm has no gradient but rounding, 1e-16 or so, which Adam divides by as little as 1e-8:
-# such biases wander, in 60 steps of 1e-3 by up to 6e-10 (measured with three instruction sets).
-ROUNDING = {"rtol": 1e-8, "atol": 3e-9}
-
-
+@pytest.mark.rounding
 @pytest.mark.parametrize("case", CASES)
 def test_a_member_equals_its_solo_run_in_float64(make_digits_task, case):
     methods, options = CASES[case]
@@ -186,6 +183,7 @@ def test_a_member_equals_its_solo_run_in_float64(make_digits_task, case):
             assert one.extra == pytest.approx(other.extra)
 
 
+@pytest.mark.rounding
 def test_without_pytorchs_inner_parts_members_train_one_by_one(make_digits_task, monkeypatch):
     members = members_of(make_digits_task, [CrossEntropy()] * 2)
     stacked = run(members, "stacked", net=MLP(16, 2), precision="float64")

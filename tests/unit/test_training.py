@@ -82,6 +82,7 @@ def test_the_same_seed_gives_the_same_numbers_bit_for_bit_and_another_seed_other
     assert not torch.equal(weights(first), weights(other))
 
 
+@pytest.mark.rounding
 @pytest.mark.parametrize("stop_after", [1, 2])
 def test_resuming_equals_never_having_stopped(make_digits_task, tmp_path, stop_after):
     task = make_digits_task(0.5, train_size=200)

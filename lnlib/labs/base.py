@@ -103,7 +103,7 @@ class Lab:
         }
         self.panels = Panels()
         self.status, self.failure = widgets.HTML(), widgets.HTML()
-        self.progress = widgets.FloatProgress(min=0, max=1, layout=widgets.Layout(width="220px"))
+        self.progress = widgets.FloatProgress(min=0, max=1, layout=widgets.Layout(width="130px"))
         self.train_button = button("Train", self.train, "play", style="primary")
         self.stop_button, self.reset_button = (
             button("Stop", self.stop, "stop"),

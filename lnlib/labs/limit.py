@@ -46,9 +46,9 @@ class LimitLab(Lab):
         "seed": Number(value=0, label="seed", width=90, high=2**31),
     }
     views: ClassVar = {
-        "rate": Steps(value=0.5, label="noise rate", width=270, values=RATES, form=".2f"),
-        "beta": Steps(value=10.0, label="β", width=250, values=BETAS),
-        "epoch": Slider(value=None, label="epoch", width=300, low=1, high=lambda c: c.epochs, step=1),
+        "rate": Steps(value=0.5, label="noise rate", width=225, values=RATES, form=".2f"),
+        "beta": Steps(value=10.0, label="β", width=195, values=BETAS),
+        "epoch": Slider(value=None, label="epoch", width=215, low=1, high=lambda c: c.epochs, step=1),
     }
 
     @property

@@ -78,8 +78,8 @@ class MemorizationLab(Lab):
         "seed": Number(value=0, label="seed", width=90, high=2**31),
     }
     views: ClassVar = {
-        "rate": Slider(value=0.5, label="noise rate", width=340, high=RATES[-1], step=STEP),
-        "epoch": Slider(value=None, label="epoch", width=300, low=1, high=lambda c: c.epochs, step=1),
+        "rate": Slider(value=0.5, label="noise rate", width=235, high=RATES[-1], step=STEP),
+        "epoch": Slider(value=None, label="epoch", width=215, low=1, high=lambda c: c.epochs, step=1),
     }
 
     @property

@@ -99,9 +99,9 @@ class WeightsLab(Lab):
         "seed": Number(value=0, label="seed", width=90, high=2**31),
     }
     views: ClassVar = {
-        "rate": Steps(value=0.4, label="noise rate", width=250, values=RATES, form=".2f"),
-        "lam": Steps(value=0.1, label="λ", width=220, values=LAMBDAS),
-        "epoch": Slider(value=None, label="epoch", width=300, low=1, high=lambda c: c.epochs, step=1),
+        "rate": Steps(value=0.4, label="noise rate", width=225, values=RATES, form=".2f"),
+        "lam": Steps(value=0.1, label="λ", width=195, values=LAMBDAS),
+        "epoch": Slider(value=None, label="epoch", width=215, low=1, high=lambda c: c.epochs, step=1),
     }
 
     def grid(self, c: Values) -> Collection[Key]:

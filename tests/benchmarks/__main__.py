@@ -160,12 +160,16 @@ def memory() -> Iterator[Figure]:
     yield at_most("MNIST CNN, LIMIT: peak memory of the process", int(done.stdout) / unit / 1024, 2.0, "GB")
 
 
-def slider() -> Iterator[Figure]:
-    """A move of the slider over a trained sweep, until the figure holds the new data."""
-    from tests.benchmarks.slider import measure
+def labs() -> Iterator[Figure]:
+    """Moves of each lab, in the kernel and in a page, and a page of six labs beside plotly's own widgets."""
+    from tests.benchmarks.labs import in_the_kernel, in_the_page, six_labs
 
-    for name, milliseconds in measure().items():
-        yield at_most(f"MemorizationLab: {name}", milliseconds, 100.0, "ms")
+    for name, milliseconds in in_the_kernel():
+        yield at_most(name, milliseconds, 20.0, "ms")
+    for name, milliseconds in in_the_page():
+        yield at_most(name, milliseconds, 100.0, "ms")
+    for name, value, unit in six_labs():
+        yield Figure(name, value, unit)
 
 
 def detection() -> Iterator[Figure]:
@@ -306,7 +310,7 @@ BENCHMARKS: dict[str, Callable[[], Iterator[Figure]]] = {
     "sweeps": sweeps,
     "epochs": epochs,
     "memory": memory,
-    "slider": slider,
+    "labs": labs,
     "cuda": cuda,
     "store": store,
     "detection": detection,

@@ -10,6 +10,7 @@ import subprocess
 import sysconfig
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -88,12 +89,17 @@ class Server:
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """`lnlib lab --no-browser`, as `make lab` runs it, over a copy of the notebooks."""
-    folder = tmp_path_factory.mktemp("course")
+    """JupyterLab over a copy of the notebooks."""
+    with serving(tmp_path_factory.mktemp("course"), tmp_path_factory.mktemp("home")) as running:
+        yield running
+
+
+@contextmanager
+def serving(folder: Path, home: Path) -> Iterator[Server]:
+    """`lnlib lab --no-browser`, as `make lab` runs it, over a copy of the notebooks in a folder."""
     shutil.copytree(ROOT / "notebooks", folder / "notebooks")
     if (ROOT / "figures").is_dir():
         shutil.copytree(ROOT / "figures", folder / "figures")
-    home = tmp_path_factory.mktemp("home")
     environment = os.environ | {name: str(home / name.lower()) for name in OWN_FOLDERS}
     log_path = home / "log"
     with socket.socket() as probe:
@@ -136,18 +142,25 @@ def _stop(process: "subprocess.Popen[bytes]") -> None:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
+    """A real browser."""
+    with chromium() as started:
+        yield started
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
     """Chromium or Chrome where one is installed (BROWSER_PATH first), else Playwright's own."""
     installed = os.environ.get("BROWSER_PATH") or next(filter(None, map(shutil.which, BROWSERS)), None)
     with sync_playwright() as playwright:
         try:
-            chromium = playwright.chromium.launch(executable_path=installed, args=BROWSER_OPTIONS)
+            started = playwright.chromium.launch(executable_path=installed, args=BROWSER_OPTIONS)
         except Error as error:
             pytest.fail(
                 f"no browser starts ({error.message.splitlines()[0]}); install Chromium or Chrome, "
                 "or run `python -m playwright install chromium`"
             )
-        yield chromium
-        chromium.close()
+        yield started
+        started.close()
 
 
 @pytest.fixture
@@ -316,40 +329,50 @@ def _equal(one: list[Any], other: list[Any], tolerance: float) -> bool:
 
 
 @pytest.fixture
-def open_cells(server: Server, open_notebook: Callable[[str], "Notebook"]) -> Callable[..., "Notebook"]:
+def open_cells(server: Server, open_notebook: Callable[[str], Notebook]) -> Callable[..., Notebook]:
     """Open a new notebook with these code cells."""
 
-    def open_it(*sources: str, name: str = "cells.ipynb") -> Notebook:
-        cells = [nbformat.v4.new_code_cell(source) for source in sources]
-        book = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": KERNEL})
-        nbformat.write(book, server.folder / "notebooks" / name)
-        return open_notebook(name)
+    def open_it(*sources: str) -> Notebook:
+        return open_notebook(write_cells(server, *sources))
 
     return open_it
+
+
+def write_cells(server: Server, *sources: str, name: str = "cells.ipynb") -> str:
+    """Put a notebook with these code cells beside the others; returns its name."""
+    cells = [nbformat.v4.new_code_cell(source) for source in sources]
+    book = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": KERNEL})
+    nbformat.write(book, server.folder / "notebooks" / name)
+    return name
 
 
 @pytest.fixture
 def open_notebook(server: Server, page: Page) -> Iterator[Callable[[str], Notebook]]:
     """Open a notebook of the course, as in open_notebook("01_fano_bound.ipynb"), and wait for its kernel."""
-    headers = {"Authorization": f"token {server.token}"}
-    kernels = f"{server.url}/api/kernels"
+    yield lambda name: opened(server, page, name)
+    for kernel in kernels(server, page):
+        page.request.delete(f"{server.url}/api/kernels/{kernel['id']}", headers=_headers(server))
 
-    def running() -> list[dict[str, Any]]:
-        answer = page.request.get(kernels, headers=headers)
-        return answer.json() if answer.ok else []
 
-    def open_it(name: str) -> Notebook:
-        page.goto(f"{server.url}/lab/tree/notebooks/{name}?token={server.token}&reset")
-        notebook = Notebook(page)
-        page.locator(".jp-NotebookPanel .jp-Cell").first.wait_for(timeout=1000 * START_SECONDS)
-        # JupyterLab shows "idle" before it is connected.
-        notebook.until(
-            lambda: any(one["connections"] and one["execution_state"] == "idle" for one in running()),
-            START_SECONDS,
-        )
-        notebook.idle()
-        return notebook
+def opened(server: Server, page: Page, name: str) -> Notebook:
+    """A notebook open in the page, its kernel ready."""
+    page.goto(f"{server.url}/lab/tree/notebooks/{name}?token={server.token}&reset")
+    notebook = Notebook(page)
+    page.locator(".jp-NotebookPanel .jp-Cell").first.wait_for(timeout=1000 * START_SECONDS)
+    # JupyterLab shows "idle" before it is connected.
+    notebook.until(
+        lambda: any(one["connections"] and one["execution_state"] == "idle" for one in kernels(server, page)),
+        START_SECONDS,
+    )
+    notebook.idle()
+    return notebook
 
-    yield open_it
-    for kernel in running():
-        page.request.delete(f"{kernels}/{kernel['id']}", headers=headers)
+
+def kernels(server: Server, page: Page) -> list[dict[str, Any]]:
+    """What runs on the server."""
+    answer = page.request.get(f"{server.url}/api/kernels", headers=_headers(server))
+    return answer.json() if answer.ok else []
+
+
+def _headers(server: Server) -> dict[str, str]:
+    return {"Authorization": f"token {server.token}"}

@@ -142,29 +142,37 @@ def test_moves_that_come_faster_than_the_page_draws_end_at_the_last(
     assert notebook.sentences()[0].startswith("With 40% of labels wrong")
 
 
-def test_labs_follow_the_theme(open_cells: Callable[..., Notebook]) -> None:
-    notebook = open_cells(FANO, "lab")
+FIGURES = """import numpy as np
+from lnlib import plots
+plots.show(plots.figure2(plots.r0_frame([0.2], 10)))
+plots.show(plots.gallery(np.zeros((2, 1, 8, 8), np.uint8), ["a", "b"], [False, True]))"""
+# Filter and paper of the drawings, in the order of the page: two panels of a lab, a figure, a gallery.
+LOOKS = """() => [...document.querySelectorAll('.js-plotly-plot .main-svg:first-child')].map(
+    svg => [getComputedStyle(svg).filter, getComputedStyle(svg).backgroundColor])"""
+CLEAR, WHITE = "rgba(0, 0, 0, 0)", "rgb(255, 255, 255)"
+
+
+def test_labs_and_figures_follow_the_theme_and_galleries_keep_their_card(
+    open_cells: Callable[..., Notebook],
+) -> None:
+    notebook = open_cells("from lnlib import labs\nlab = labs.FanoLab()\nlab", FIGURES)
     page = notebook.page
     notebook.run_all()
-    labs = page.locator(".lnlib-lab")
-    notebook.until(lambda: notebook.reveal(labs) is not None and len(notebook.drawn()) == 2)
-    look = """() => {
-        const svg = document.querySelector('.lnlib-plot .main-svg');
-        const paper = svg.style.background || getComputedStyle(svg).backgroundColor;
-        return [getComputedStyle(svg).filter, paper];
-    }"""
-    light = page.evaluate(look)
+    notebook.until(lambda: notebook.reveal(page.locator(".jp-RenderedPlotly")) is not None)
+    notebook.until(lambda: len(page.evaluate(LOOKS)) == 4)
+    inverted = "invert(1) hue-rotate(180deg)"
+    assert page.evaluate(LOOKS) == [["none", CLEAR]] * 3 + [["none", WHITE]]
     page.evaluate("() => { document.body.dataset.jpThemeLight = 'false'; }")
-    dark = page.evaluate(look)
-    assert light[0] == "none" and "invert(1)" in dark[0]
-    assert "0, 0, 0, 0" in light[1].replace("rgba(", "") or light[1] == "transparent"
+    assert page.evaluate(LOOKS) == [[inverted, CLEAR]] * 3 + [["none", WHITE]]
+    assert page.locator(".modebar").count() == 1, "the figure's; a gallery and labs have no tool bar"
 
 
 # Of every lab: from its top to the bottom of its first row of panels; and legends that leave their panel.
 LAID_OUT = """() => [...document.querySelectorAll('.lnlib-lab')].map(lab => {
     const bottom = lab.querySelector('.lnlib-panel').getBoundingClientRect().bottom;
-    const cut = [...lab.querySelectorAll('.lnlib-entry, .lnlib-title')].filter(entry =>
-        entry.getBoundingClientRect().right > entry.closest('.lnlib-panel').getBoundingClientRect().right + 1);
+    const right = part => part.getBoundingClientRect().right;
+    const cut = [...lab.querySelectorAll('.lnlib-entry, .lnlib-title')]
+        .filter(entry => right(entry) > right(entry.closest('.lnlib-panel')) + 1);
     return [bottom - lab.getBoundingClientRect().top, cut.map(entry => entry.textContent)];
 })"""
 

@@ -164,6 +164,36 @@ def test_a_figure_that_cannot_be_drawn_says_so(opened: Page, tmp_path: Path) -> 
     assert said.all_inner_texts() == ["This figure could not be drawn: no memory"] * 2
 
 
+def test_a_page_is_dark_in_the_dark_and_light_on_paper(opened: Page, tmp_path: Path) -> None:
+    opened.goto(made("fano").save(tmp_path / "fano.html").as_uri())
+    opened.wait_for_function(DRAWN)
+    look = """() => [document.querySelector('.lnlib-plot .main-svg'), document.body].map(
+        part => [getComputedStyle(part).filter, getComputedStyle(part).backgroundColor])"""
+    for scheme, media, filtered, ground in (
+        ("light", "screen", False, "rgb(255, 255, 255)"),
+        ("dark", "screen", True, "rgb(17, 17, 17)"),
+        ("dark", "print", False, "rgb(255, 255, 255)"),
+    ):
+        opened.emulate_media(color_scheme=scheme, media=media)
+        (drawing, _), (_, background) = opened.evaluate(look)
+        assert ("invert" in drawing, background) == (filtered, ground), (scheme, media)
+
+
+@pytest.mark.parametrize("name", ["fano", "weights"])
+def test_on_a_phone_controls_stay_in_sight_and_the_sentence_stands_below_them(
+    name: str, opened: Page, tmp_path: Path
+) -> None:
+    opened.set_viewport_size({"width": 390, "height": 844})
+    opened.goto(made(name).save(tmp_path / f"{name}.html").as_uri())
+    opened.wait_for_function(DRAWN)
+    assert opened.evaluate("() => document.documentElement.scrollWidth") <= 390
+    opened.evaluate("() => scrollTo(0, 600)")
+    box = """(name) => { const {top, bottom} = document.querySelector(name).getBoundingClientRect();
+        return [top, bottom]; }"""
+    (top, bottom), (above, below) = opened.evaluate(box, "#controls"), opened.evaluate(box, ".lnlib-sentence")
+    assert top == 0 and abs(above - bottom) < 2 and below < 500
+
+
 # Settings by the hundred, for the two labs whose pages compute.
 ASK = """(settings) => settings.map(values => {
     for (const [name, value] of Object.entries(values)) {

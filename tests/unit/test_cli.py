@@ -16,6 +16,7 @@ from lnlib import cli, data, doctor
 from lnlib.doctor import Check
 from lnlib.errors import DataUnavailable
 from lnlib.experiments.run import Run
+from lnlib.labs import LABS
 from lnlib.methods import METHODS, MetaInfoNet
 from lnlib.nets import NETS
 from lnlib.training import SGD
@@ -292,7 +293,7 @@ def test_figures_lists_them() -> None:
 
 def test_figures_writes_the_files_it_names(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     # Without a browser the PNG is left out, and said to be.
-    monkeypatch.setattr("lnlib.plots.theme.png", lambda figure: None)
+    monkeypatch.setattr("lnlib.plots.showing.png", lambda figure: None)
     result = invoke("figures", "limit-fig2", "--output", str(tmp_path), "--json")
     assert result.exit_code == 0, result.output
     files = [Path(path) for path in json.loads(result.stdout)["limit-fig2"]]
@@ -400,3 +401,35 @@ def test_lab_outside_a_clone_says_where_it_looked(monkeypatch: pytest.MonkeyPatc
 def test_a_server_that_fails_is_an_error(started: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(subprocess.Popen, "returncode", 1)
     assert "JupyterLab ended with code 1" in one_line_error(invoke("lab"))
+
+
+# labs
+
+
+def test_labs_are_listed() -> None:
+    rows = json.loads(invoke("labs", "--json").stdout)
+    assert [row["name"] for row in rows] == list(LABS)
+    assert invoke("labs").stdout.count("\n") == len(LABS) + 1
+
+
+def test_labs_save_writes_a_page_of_each(tmp_path: Path) -> None:
+    done = invoke("labs", "save", "fano", "decomposition", "--output", str(tmp_path / "pages"))
+    pages = [tmp_path / "pages" / f"{name}.html" for name in ("fano", "decomposition")]
+    assert done.stdout.split() == [str(page) for page in pages]
+    assert all(page.stat().st_size > 1_000_000 for page in pages)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["fanno"], "unknown lab 'fanno': did you mean 'fano'?"),
+        (["fano", "--output", "FILE"], "output must be a folder, got the file FILE; try --output pages"),
+    ],
+)
+def test_what_labs_save_cannot_do_is_one_line(
+    arguments: list[str], hint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "FILE").write_text("")
+    assert hint in one_line_error(invoke("labs", "save", *arguments))
+    assert [path.name for path in tmp_path.iterdir()] == ["FILE"]

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import torch
 
+from lnlib.device import processor
 from lnlib.errors import LnlibError, TrainingDiverged, UnknownName
 from lnlib.experiments.run import Run
 from lnlib.experiments.store import SET_ASIDE, DamagedRun, Store, StoredRun
@@ -52,6 +53,20 @@ def test_the_store_trains_once_and_returns_what_it_has(tmp_path):
     assert again.circumstances.device.startswith("CPU") and again.circumstances.mode == "solo"
     assert files(store, run) == ["best.pt", "circumstances.json", "history.csv", "spec.json", "summary.json"]
     assert Run.parse(json.loads((store.folder(run) / "spec.json").read_text())).fingerprint == run.fingerprint
+
+
+def test_the_processor_is_stored_with_every_run_and_older_runs_lack_it(tmp_path):
+    store, run = Store(tmp_path), Run.parse(SMALL)
+    made = store.obtain(run).circumstances
+    assert made.instructions == torch.backends.cpu.get_cpu_capability()
+    assert made.processor == processor()
+    path = store.folder(run) / "circumstances.json"
+    stored = json.loads(path.read_text())
+    path.write_text(
+        json.dumps({key: stored[key] for key in stored if key not in ("processor", "instructions")})
+    )
+    older = store.find(run).circumstances
+    assert (older.processor, older.instructions, older.device) == ("", "", made.device)
 
 
 def test_the_best_weights_are_kept(tmp_path):

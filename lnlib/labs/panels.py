@@ -32,7 +32,7 @@ class Scene:
 
 
 def to_json(value: object) -> str:
-    """A scene, or a part of one, as JSON; arrays are packed as plotly's script unpacks them."""
+    """A scene, or a part of one, as JSON; arrays are packed as plotly's script unpacks them, without NaN."""
     return json.dumps(value, default=_packed, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
@@ -41,9 +41,9 @@ def _packed(value: Any) -> Any:
         return vars(value)
     if isinstance(value, np.generic):
         return value.item()
-    array = np.ascontiguousarray(
-        value, dtype="<f8"
-    )  # NaN, where nothing is drawn, has no other way to the page
+    array = np.asarray(value, dtype="<f8")
+    if np.isnan(array).any():  # packed, it would take the other bars of its stack with it
+        return [None if np.isnan(number) else number for number in array.tolist()]
     return {"dtype": "f8", "bdata": base64.b64encode(array.tobytes()).decode()}
 
 

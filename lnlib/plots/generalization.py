@@ -142,7 +142,7 @@ def _bars(
     return {
         "type": "bar",
         "x": x,
-        "y": heights,
+        "y": [None if np.isnan(height) else height for height in heights],
         "name": name,
         "text": [f"{height:.2f}" if height > top / 20 else "" for height in heights],
         "textposition": "inside",

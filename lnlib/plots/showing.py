@@ -136,10 +136,10 @@ def _traces(figure: go.Figure) -> Iterator[str]:
         y = [value for value in (trace.y if trace.y is not None else ()) if _is_number(value)]
         if not y:
             yield name
+        elif min(y) == max(y):
+            yield f"{name}: at {y[0]:.3g}"
         elif trace.type == "bar":
             yield f"{name}: {len(y)} bars from {min(y):.3g} to {max(y):.3g}"
-        elif len(y) == 1 or min(y) == max(y):
-            yield f"{name}: at {y[0]:.3g}"
         else:
             yield f"{name}: from {y[0]:.3g} to {y[-1]:.3g}"
 

@@ -13,7 +13,7 @@ from typing import Any
 from playwright.sync_api import Page
 
 from lnlib import labs
-from tests.browser.conftest import Notebook, Server, chromium, opened, serving, write_cells
+from tests.browser.conftest import Notebook, Server, chromium, end_kernels, opened, serving, write_cells
 
 EPOCHS = {"memorization": 60, "limit": 10, "weights": 10, "imbalance": 10}
 MOVES = 30
@@ -64,7 +64,7 @@ def in_the_kernel() -> Iterator[tuple[str, float]]:
 
 @contextmanager
 def page_of(server: Server) -> Iterator[tuple[Page, list[int]]]:
-    """An empty page, and what came to it over websockets, in bytes."""
+    """An empty page, and what came to it over websockets, in bytes; its kernel ends with it."""
     with chromium() as browser:
         page = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
         received: list[int] = []
@@ -73,6 +73,7 @@ def page_of(server: Server) -> Iterator[tuple[Page, list[int]]]:
             lambda socket: socket.on("framereceived", lambda frame: received.append(len(frame))),
         )
         yield page, received
+        end_kernels(server, page)
 
 
 @contextmanager

@@ -350,8 +350,7 @@ def write_cells(server: Server, *sources: str, name: str = "cells.ipynb") -> str
 def open_notebook(server: Server, page: Page) -> Iterator[Callable[[str], Notebook]]:
     """Open a notebook of the course, as in open_notebook("01_fano_bound.ipynb"), and wait for its kernel."""
     yield lambda name: opened(server, page, name)
-    for kernel in kernels(server, page):
-        page.request.delete(f"{server.url}/api/kernels/{kernel['id']}", headers=_headers(server))
+    end_kernels(server, page)
 
 
 def opened(server: Server, page: Page, name: str) -> Notebook:
@@ -366,6 +365,12 @@ def opened(server: Server, page: Page, name: str) -> Notebook:
     )
     notebook.idle()
     return notebook
+
+
+def end_kernels(server: Server, page: Page) -> None:
+    """Shut down what runs on the server."""
+    for kernel in kernels(server, page):
+        page.request.delete(f"{server.url}/api/kernels/{kernel['id']}", headers=_headers(server))
 
 
 def kernels(server: Server, page: Page) -> list[dict[str, Any]]:

@@ -179,6 +179,20 @@ def test_a_page_is_dark_in_the_dark_and_light_on_paper(opened: Page, tmp_path: P
         assert ("invert" in drawing, background) == (filtered, ground), (scheme, media)
 
 
+def test_both_sides_of_equation_1_are_drawn_equally_high(opened: Page, tmp_path: Path) -> None:
+    opened.goto(made("decomposition").save(tmp_path / "decomposition.html").as_uri())
+    opened.wait_for_function(DRAWN)
+    bars = opened.evaluate("""() => [...document.querySelectorAll('.lnlib-plot')][0]
+        .querySelectorAll('.bars .point path').values().map(bar => bar.getBoundingClientRect())
+        .filter(box => box.height > 1).map(box => [box.left, box.top, box.bottom]).toArray()""")
+    columns: dict[int, list[list[float]]] = {}
+    for left, *ends in bars:
+        columns.setdefault(round(left), []).append(ends)
+    assert [len(stack) for _, stack in sorted(columns.items())] == [2, 2, 2]
+    first, second, _ = (min(top for top, _ in stack) for _, stack in sorted(columns.items()))
+    assert first == pytest.approx(second, abs=1)
+
+
 @pytest.mark.parametrize("name", ["fano", "weights"])
 def test_on_a_phone_controls_stay_in_sight_and_the_sentence_stands_below_them(
     name: str, opened: Page, tmp_path: Path

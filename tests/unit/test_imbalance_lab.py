@@ -184,7 +184,7 @@ def test_logitnet_finds_the_tail_without_the_sizes() -> None:
 def test_before_training_nothing_is_drawn() -> None:
     lab = small_lab()
     for shown in panels(lab):
-        assert all(np.isnan(np.asarray(bar.y)).all() for bar in bars(shown))
+        assert all(np.isnan(np.asarray(bar.y, float)).all() for bar in bars(shown))
     assert "Press Train" in lab.sentence
     assert lab.stop_button.disabled and not lab.train_button.disabled
 
@@ -210,7 +210,7 @@ def test_where_a_class_would_be_empty_the_lab_says_so(calls: list[Any], made: di
     lab = trained_lab()
     lab.factor.value = 200.0
     assert lab.sentence == f"Nothing to train: {EMPTY}."
-    assert all(np.isnan(np.asarray(bar.y)).all() for panel in panels(lab) for bar in bars(panel))
+    assert all(np.isnan(np.asarray(bar.y, float)).all() for panel in panels(lab) for bar in bars(panel))
     lab.factor.value = 20.0
     assert_draws(lab, made[20.0], EPOCHS)
 

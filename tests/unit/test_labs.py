@@ -200,10 +200,11 @@ def test_what_changes_is_in_a_widget_of_the_widgets_own_model() -> None:
 
 
 def test_json_is_strict_and_keeps_every_number() -> None:
-    values = np.array([0.1, np.nan, -1e300])
-    packed = json.loads(to_json({"x": values, "n": np.int64(3), "f": np.float32(0.5)}))
+    values = np.array([0.1, 0.0, -1e300])
+    gaps = np.array([0.1, np.nan, 2.0])
+    packed = json.loads(to_json({"x": values, "y": gaps, "n": np.int64(3), "f": np.float32(0.5)}))
     np.testing.assert_array_equal(np.frombuffer(base64.b64decode(packed["x"]["bdata"])), values)
-    assert (packed["n"], packed["f"]) == (3, 0.5)
+    assert (packed["y"], packed["n"], packed["f"]) == ([0.1, None, 2.0], 3, 0.5)
     with pytest.raises(ValueError, match="not JSON compliant"):
         to_json([math.nan])
 

@@ -17,7 +17,7 @@ STANDARD = "Standard"
 """Cross-entropy by the name of MetaInfoNet's tables."""
 
 _BAR = 0.38  # of the distance between two classes
-_IMAGES = "#BBBBBB"
+_IMAGES = "#8A8A8A"
 _SEED = {"symbol": "line-ew-open", "size": 9, "color": "#222222", "line": {"width": 1.5}}
 _SCALES = ("#9AA9B8", "#6F8AA3", "#4F6F8C", "#2F4E69", "#1F3A52")
 _DASHES = ("dot", "dashdot", "dash", "longdash", "solid")

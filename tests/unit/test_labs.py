@@ -264,7 +264,7 @@ def test_a_saved_lesson_shows_a_still_picture_of_what_was_trained_last(
     monkeypatch.setattr(lab, "still", lambda results, c: drawn(lab)[0])
     lab._ipython_display_()
     (_, untrained), (_, line_below) = shown
-    assert math.isnan(untrained)
+    assert untrained is None
     assert line_below["text/markdown"] == "*A still picture. Run this cell to move the sliders.*"
     trained(lab)
     assert shown[2] == ("again", 24)

@@ -207,6 +207,10 @@ class Notebook:
                 return found.first
         return None
 
+    def find(self, wanted: Locator) -> None:
+        """Scroll to what is looked for, which may still be on its way into the page; fails without it."""
+        self.until(lambda: self.reveal(wanted) is not None)
+
     def slider(self, label: str) -> Locator:
         """The slider whose label begins so."""
         return self.page.locator(".widget-slider", has=self.page.locator(f'label:text("{label}")')).first
@@ -259,7 +263,7 @@ class Notebook:
 
     def train(self, slider: str, epochs: int) -> None:
         """Let the lab with that slider train so many epochs."""
-        assert self.reveal(self.slider(slider)), "the lab is not in the page"
+        self.find(self.slider(slider))
         self.type_epochs(epochs)
         self.button("Train").click()
         self.until(lambda: "move the sliders" in self.status, seconds=RUN_SECONDS)
@@ -272,7 +276,7 @@ class Notebook:
         self.until(lambda: "left" in self.status, seconds=60)
         assert train.is_disabled() and stop.is_enabled()
         assert self.run_code('print("ANSWER", 6 * 7)', "ANSWER").strip() == "42", "the kernel is busy"
-        self.reveal(self.slider(slider))
+        self.find(self.slider(slider))
         stop.click()
         self.until(lambda: "stopped" in self.status)
         self.until(lambda: train.is_enabled() and stop.is_disabled())

@@ -24,7 +24,7 @@ def trace(figure: list[dict[str, object]], name: str) -> dict[str, object]:
 def test_sliders_redraw_the_bound(open_notebook: Callable[[str], Notebook]) -> None:
     notebook = open_notebook("01_fano_bound.ipynb")
     notebook.run_all()
-    notebook.reveal(notebook.slider(RATE))
+    notebook.find(notebook.slider(RATE))
 
     def shows(rate: float, information: float) -> bool:
         crossing, family = notebook.drawn()[:2]

@@ -44,7 +44,7 @@ def test_the_imbalance_factor_draws_the_runs_and_stop_stops(
     notebook.train("imbalance factor", EPOCHS)
     numbers = json.loads(notebook.run_code(NUMBERS, "NUMBERS"))
     assert list(numbers) == ["1", "2", "5", "10", "20"]
-    notebook.reveal(notebook.slider("imbalance factor"))
+    notebook.find(notebook.slider("imbalance factor"))
 
     notebook.until(lambda: shows(notebook, numbers["20"], EPOCHS))
     notebook.press("imbalance factor", "ArrowLeft", times=2)

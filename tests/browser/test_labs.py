@@ -53,7 +53,7 @@ def test_every_panel_of_every_lab_draws_on_a_slow_page_while_the_kernel_trains(
     notebook.until(lambda: shows(expected), seconds=120)
     assert "True" in notebook.run_code('print("BUSY", busy.running)', "BUSY")
 
-    notebook.reveal(labs)
+    notebook.find(labs)
     assert labs.count() == 7
     for lab in labs.all():
         lab.locator(".noUi-handle").first.press("ArrowLeft")

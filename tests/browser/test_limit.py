@@ -64,7 +64,7 @@ def test_beta_and_the_noise_rate_draw_the_sweep_and_stop_stops(
     notebook.train("noise rate", EPOCHS)
     numbers = json.loads(notebook.run_code(HISTORIES, "NUMBERS"))
     assert list(numbers) == [f"{rate:.2f} {beta:g}" for rate in RATES for beta in BETAS]
-    notebook.reveal(notebook.slider("noise rate"))
+    notebook.find(notebook.slider("noise rate"))
 
     notebook.until(lambda: shows(notebook, numbers, 0.5, 10))
     notebook.press("noise rate", "ArrowRight", times=2)

@@ -50,11 +50,11 @@ def test_the_noise_slider_draws_the_sweep_and_stop_stops(open_notebook: Callable
     notebook = open_notebook("02_memorization.ipynb")
     notebook.run_all()
     page = notebook.page
-    assert notebook.reveal(notebook.slider("noise rate")), "the lab is not in the page"
+    notebook.find(notebook.slider("noise rate"))
     notebook.until(lambda: "trained" in notebook.status)
     numbers = json.loads(notebook.run_code(HISTORIES, "NUMBERS"))
     assert list(numbers) == [f"{rate / 10:.2f}" for rate in range(10)]
-    notebook.reveal(notebook.slider("noise rate"))
+    notebook.find(notebook.slider("noise rate"))
 
     notebook.until(lambda: shows(notebook, numbers["0.50"]))
     notebook.type_value("noise rate", 0.8)

@@ -43,7 +43,7 @@ def test_lambda_and_epoch_draw_the_weights_and_stop_stops(open_notebook: Callabl
     notebook.run_all(seconds=480)
     notebook.train("noise rate", EPOCHS)
     numbers: Numbers = json.loads(notebook.run_code(NUMBERS, "COUNTED"))
-    notebook.reveal(notebook.slider("noise rate"))
+    notebook.find(notebook.slider("noise rate"))
 
     notebook.until(lambda: shows(notebook, numbers, 0.4, 0.1, EPOCHS))
     notebook.press("λ", "ArrowLeft", times=2)

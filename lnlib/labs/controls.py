@@ -7,7 +7,6 @@ from typing import Any, TypeGuard
 
 import ipywidgets as widgets
 
-from lnlib import data
 from lnlib.errors import DataUnavailable, InvalidValue, unknown_name
 
 Values = Any
@@ -93,10 +92,10 @@ class DataMenu(Menu):
 
     @property
     def names(self) -> list[str]:
-        return [info.name for info in data.available() if info.present]
+        return [info.name for info in _data_sets() if info.present]
 
     def check(self, value: Any, values: Values) -> Any:
-        known = {info.name: info for info in data.available()}
+        known = {info.name: info for info in _data_sets()}
         if value not in known:
             raise unknown_name("data set", value, list(known))
         if not known[value].present:
@@ -105,7 +104,7 @@ class DataMenu(Menu):
 
     @staticmethod
     def _others() -> str:
-        count = sum(not info.present for info in data.available())
+        count = sum(not info.present for info in _data_sets())
         return f"{count} more data sets can be had: `lnlib data` in a terminal says how." if count else ""
 
 
@@ -265,3 +264,9 @@ class Steps(Control):
 
 def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _data_sets() -> Sequence[Any]:
+    from lnlib import data  # brings PyTorch, which takes a second and which labs that do not train do without
+
+    return data.available()

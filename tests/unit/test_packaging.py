@@ -234,3 +234,14 @@ for name in ("plotly", "ipywidgets", "anywidget", "IPython", "jupyterlab", "ipyk
 import lnlib, lnlib.training, lnlib.methods, lnlib.analysis, lnlib.experiments.store
 """
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_the_first_lab_waits_for_neither_pytorch_nor_scikit_learn() -> None:
+    script = """
+import sys
+from lnlib.labs import FanoLab
+FanoLab()
+heavy = {"torch", "sklearn", "nbformat"} & set(sys.modules)
+sys.exit(str(heavy) if heavy else 0)
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)

@@ -262,6 +262,20 @@ class Steps(Control):
         return f"{value:{self.form}}"
 
 
+SEED = Number(value=0, label="seed", width=90, high=2**31)
+"""The seed of a lab's runs."""
+
+
+def epochs(first: int) -> Number:
+    """How many epochs a lab trains."""
+    return Number(value=first, label="epochs", width=114, low=1)
+
+
+def epoch(width: int = 215) -> Slider:
+    """Which epoch of a run is seen, the last at first."""
+    return Slider(value=None, label="epoch", width=width, low=1, high=lambda c: c.epochs, step=1)
+
+
 def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 

@@ -17,7 +17,7 @@ from lnlib.analysis.long_tail import BATCH, METHODS, NET, Array, ByClass, follow
 from lnlib.data.task import Task, make_task
 from lnlib.errors import InvalidValue
 from lnlib.labs.base import Lab
-from lnlib.labs.controls import DataMenu, Menu, Number, Slider, Steps, Values
+from lnlib.labs.controls import SEED, DataMenu, Menu, Steps, Values, epoch, epochs
 from lnlib.labs.panels import Scene
 from lnlib.labs.runs import budget_of, load, place
 from lnlib.labs.worker import Report
@@ -55,12 +55,12 @@ class ImbalanceLab(Lab):
     settings: ClassVar = {
         "dataset": DataMenu(),
         "method": Menu(value="LogitNet", label="method", width=200, options=METHODS),
-        "epochs": Number(value=30, label="epochs", width=114, low=1),
-        "seed": Number(value=0, label="seed", width=90, high=2**31),
+        "epochs": epochs(30),
+        "seed": SEED,
     }
     views: ClassVar = {
         "factor": Steps(value=20.0, label="imbalance factor", width=320, values=FACTORS),
-        "epoch": Slider(value=None, label="epoch", width=300, low=1, high=lambda c: c.epochs, step=1),
+        "epoch": epoch(300),
     }
 
     def grid(self, c: Values) -> Collection[float]:

@@ -11,7 +11,7 @@ import pandas as pd
 from lnlib import plots
 from lnlib.analysis.information import information_bounds
 from lnlib.labs.base import Lab
-from lnlib.labs.controls import DataMenu, Menu, Number, Slider, Steps, Values
+from lnlib.labs.controls import SEED, DataMenu, Menu, Steps, Values, epoch, epochs
 from lnlib.labs.panels import Scene
 from lnlib.labs.runs import Frame, budget_of, train_together, uniform_task
 from lnlib.labs.worker import Report
@@ -42,13 +42,13 @@ class LimitLab(Lab):
         "dataset": DataMenu(),
         "q": Menu(value="Laplace", label="q", width=120, options=DISTRIBUTIONS),
         "sigma": Steps(value=0.0, label="the classifier receives", width=290, values=SIGMAS),
-        "epochs": Number(value=40, label="epochs", width=114, low=1),
-        "seed": Number(value=0, label="seed", width=90, high=2**31),
+        "epochs": epochs(40),
+        "seed": SEED,
     }
     views: ClassVar = {
         "rate": Steps(value=0.5, label="noise rate", width=225, values=RATES, form=".2f"),
         "beta": Steps(value=10.0, label="β", width=195, values=BETAS),
-        "epoch": Slider(value=None, label="epoch", width=215, low=1, high=lambda c: c.epochs, step=1),
+        "epoch": epoch(),
     }
 
     @property

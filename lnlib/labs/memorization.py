@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from lnlib.labs.base import Lab
-from lnlib.labs.controls import DataMenu, Menu, Number, Slider, Values
+from lnlib.labs.controls import SEED, DataMenu, Menu, Number, Slider, Values, epoch, epochs
 from lnlib.labs.panels import Scene
 from lnlib.labs.runs import Frame, budget_of, train_together, uniform_task
 from lnlib.labs.worker import Report
@@ -74,12 +74,12 @@ class MemorizationLab(Lab):
         "method": Menu(value="Cross-entropy", label="method", width=255, options=RECIPES),
         "beta": Number(value=10.0, label="LIMIT's β", width=115, when=_has_beta),
         "width": Number(value=64, label="width", width=100, low=4, high=1024),
-        "epochs": Number(value=60, label="epochs", width=114, low=1),
-        "seed": Number(value=0, label="seed", width=90, high=2**31),
+        "epochs": epochs(60),
+        "seed": SEED,
     }
     views: ClassVar = {
         "rate": Slider(value=0.5, label="noise rate", width=235, high=RATES[-1], step=STEP),
-        "epoch": Slider(value=None, label="epoch", width=215, low=1, high=lambda c: c.epochs, step=1),
+        "epoch": epoch(),
     }
 
     @property

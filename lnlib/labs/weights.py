@@ -18,7 +18,7 @@ from lnlib import noise, plots
 from lnlib.analysis.weights import EDGES, WeightSummary, evaluation_histogram, evaluation_summary
 from lnlib.data.task import Task, make_task
 from lnlib.labs.base import Lab
-from lnlib.labs.controls import DataMenu, Menu, Number, Slider, Steps, Values
+from lnlib.labs.controls import SEED, DataMenu, Menu, Steps, Values, epoch, epochs
 from lnlib.labs.panels import Scene
 from lnlib.labs.runs import budget_of, load, place
 from lnlib.labs.worker import Report
@@ -95,13 +95,13 @@ class WeightsLab(Lab):
     settings: ClassVar = {
         "dataset": DataMenu(),
         "kind": Menu(value="flip-1", label="noise", width=150, options=KINDS),
-        "epochs": Number(value=30, label="epochs", width=114, low=1),
-        "seed": Number(value=0, label="seed", width=90, high=2**31),
+        "epochs": epochs(30),
+        "seed": SEED,
     }
     views: ClassVar = {
         "rate": Steps(value=0.4, label="noise rate", width=225, values=RATES, form=".2f"),
         "lam": Steps(value=0.1, label="λ", width=195, values=LAMBDAS),
-        "epoch": Slider(value=None, label="epoch", width=215, low=1, high=lambda c: c.epochs, step=1),
+        "epoch": epoch(),
     }
 
     def grid(self, c: Values) -> Collection[Key]:

@@ -26,8 +26,8 @@ from lnlib import __version__
 from lnlib.errors import InvalidValue, LnlibError
 
 if TYPE_CHECKING:
-    from lnlib.experiments.run import Run
-    from lnlib.experiments.store import StoredRun
+    from lnlib.papers.spec import Spec
+    from lnlib.papers.store import StoredRun
     from lnlib.training import Epoch, Training
 
 START = Path("notebooks/00_start_here.ipynb")
@@ -385,10 +385,10 @@ def train(
     The run is kept in LNLIB_RUNS (by default runs/): what exists is shown at once, what was interrupted goes
     on.
     """
-    from lnlib.experiments.run import Run
-    from lnlib.experiments.store import Store
+    from lnlib.papers.spec import Spec
+    from lnlib.papers.store import Store
 
-    run = Run.parse(
+    run = Spec.parse(
         {
             "dataset": dataset,
             "noise": noise,
@@ -516,14 +516,14 @@ def suspects(
     from lnlib.analysis import detection
     from lnlib.data import FOLDER
     from lnlib.device import default_device, describe
-    from lnlib.experiments.run import Run
     from lnlib.files import write_text
+    from lnlib.papers.spec import Spec
 
     if top < 1:
         raise InvalidValue(f"top must be at least 1, got {top}; try --top 50")
     if output.is_dir():
         raise InvalidValue(f"output must be a file, got the folder {output}; try --output suspects.csv")
-    run = Run.parse(
+    run = Spec.parse(
         {
             "dataset": dataset,
             "noise": noise,
@@ -594,7 +594,7 @@ def figures(
 ) -> None:
     """Regenerate figures: PNG, interactive HTML, and the data as CSV with its provenance beside it."""
     from lnlib.errors import unknown_name
-    from lnlib.experiments.figures import FIGURES, make
+    from lnlib.papers.figures import FIGURES, make
 
     if list_only:
         rows = [{"name": name, "title": figure.title} for name, figure in FIGURES.items()]
@@ -628,7 +628,7 @@ def figures(
 @labs_app.command("list")
 def list_labs(as_json: AsJson = False) -> None:
     """List the labs of the lessons."""
-    from lnlib.labs import LABS, lab_named
+    from lnlib.course.labs import LABS, lab_named
 
     titles = {name: (lab_named(name).__doc__ or "").partition("\n")[0].rstrip(".") for name in LABS}
     rows = [{"name": name, "what it shows": title} for name, title in titles.items()]
@@ -642,7 +642,7 @@ def save_labs(
     as_json: AsJson = False,
 ) -> None:
     """Train labs on digits and save each as one HTML page that needs neither kernel nor network."""
-    from lnlib.labs import lab_named
+    from lnlib.course.labs import lab_named
 
     if output.exists() and not output.is_dir():
         raise InvalidValue(f"output must be a folder, got the file {output}; try --output pages")
@@ -666,7 +666,7 @@ def save_labs(
 @runs_app.command("list")
 def list_runs(as_json: AsJson = False) -> None:
     """List the runs in LNLIB_RUNS (by default runs/): what they train, how far they are, how well they do."""
-    from lnlib.experiments.store import Store
+    from lnlib.papers.store import Store
 
     store = Store()
     known = store.runs()
@@ -698,7 +698,7 @@ def list_runs(as_json: AsJson = False) -> None:
 @runs_app.command("show")
 def show_run(fingerprint: RunName, as_json: AsJson = False) -> None:
     """Show a run's spec, its state and its epochs."""
-    from lnlib.experiments.store import Store
+    from lnlib.papers.store import Store
 
     store = Store()
     run = store.named(fingerprint)
@@ -718,7 +718,7 @@ def show_run(fingerprint: RunName, as_json: AsJson = False) -> None:
 @runs_app.command("compare")
 def compare_runs(one: RunName, other: RunName, as_json: AsJson = False) -> None:
     """Compare two runs: the fields that differ, and their numbers."""
-    from lnlib.experiments.store import Store
+    from lnlib.papers.store import Store
 
     frame = Store().compare(one, other)
     if as_json:
@@ -742,7 +742,7 @@ def remove_runs(
     as_json: AsJson = False,
 ) -> None:
     """Remove runs for good; nothing else changes."""
-    from lnlib.experiments.store import Store
+    from lnlib.papers.store import Store
 
     store = Store()
     names = [store.named(fingerprint).fingerprint for fingerprint in fingerprints]
@@ -803,7 +803,7 @@ def reproduce(
 
     Runs are kept in LNLIB_RUNS (by default runs/): stop at any time, and go on with the same command.
     """
-    from lnlib.experiments import tables
+    from lnlib.papers import tables
 
     request = tables.Request.parse(table, dataset, budget, rows, cells, seeds, epochs, train_size)
     if request.left_out:
@@ -841,7 +841,7 @@ def reproduce(
     typer.echo("\n".join(map(str, paths)))
 
 
-def _say_waiting(run: "Run") -> None:
+def _say_waiting(run: "Spec") -> None:
     typer.echo(f"note: waiting for another process to finish {run.label}", err=True)
 
 
@@ -850,7 +850,7 @@ def _warnings_as_notes() -> Iterator[None]:
     """What the store warns of, as one line each on stderr."""
     import warnings
 
-    from lnlib.experiments.store import DamagedRun
+    from lnlib.papers.store import DamagedRun
 
     with warnings.catch_warnings():
         warnings.simplefilter("always", DamagedRun)

@@ -12,8 +12,8 @@ import nbformat
 from nbclient import NotebookClient
 from rich.progress import Progress
 
+from lnlib.course.plots.showing import PICTURES
 from lnlib.doctor import find_browser
-from lnlib.plots.showing import PICTURES
 
 ROOT = Path(__file__).resolve().parents[1]
 LIMIT_BYTES = 500_000

@@ -8,7 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
-from lnlib.labs.base import Lab
+from lnlib.course.labs.base import Lab
 
 PATIENCE = 90.0
 

@@ -26,12 +26,12 @@ from lnlib.analysis.detection import suspects
 from lnlib.data.task import Task, make_task
 from lnlib.device import default_device, describe
 from lnlib.errors import DataUnavailable
-from lnlib.experiments.run import Run
-from lnlib.experiments.store import Store
 from lnlib.methods import L2RW, LIMIT, CrossEntropy, MetaInfoNet
 from lnlib.methods.transition import anchor_matrix
 from lnlib.nets import CNN, MLP, ResNet32, ResNet34
 from lnlib.optimizers import SGD
+from lnlib.papers.spec import Spec
+from lnlib.papers.store import Store
 from lnlib.training import FlipCrop, Member, Settings, fit, sweep
 from lnlib.training.engine import Engine
 
@@ -194,7 +194,7 @@ def detection() -> Iterator[Figure]:
 
 def store() -> Iterator[Figure]:
     """Listing a store of 10 000 runs, each read from its own small files."""
-    run = Run.parse({"epochs": 2, "train_size": 100})
+    run = Spec.parse({"epochs": 2, "train_size": 100})
     with TemporaryDirectory() as folder:
         one = Store(Path(folder) / "one")
         one.obtain(run)

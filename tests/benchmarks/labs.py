@@ -12,18 +12,18 @@ from typing import Any
 
 from playwright.sync_api import Page
 
-from lnlib import labs
+from lnlib.course import labs
 from tests.browser.conftest import Notebook, Server, chromium, end_kernels, opened, serving, write_cells
 
 EPOCHS = {"memorization": 60, "limit": 10, "weights": 10, "imbalance": 10}
 MOVES = 30
 PATIENCE = 150.0
-SIX = """from lnlib.labs import FanoLab
+SIX = """from lnlib.course.labs import FanoLab
 from IPython.display import display
 for k in range(6):
     display(FanoLab(rate=0.2 + k / 10))"""
 AS_FIGURE_WIDGETS = """import plotly.graph_objects as go
-from lnlib import plots
+from lnlib.course import plots
 from IPython.display import display
 for k in range(6):
     for figure in (plots.fano_crossing, plots.fano_family):

@@ -143,7 +143,7 @@ def test_moves_that_come_faster_than_the_page_draws_end_at_the_last(
 
 
 FIGURES = """import numpy as np
-from lnlib import plots
+from lnlib.course import plots
 plots.show(plots.figure2(plots.r0_frame([0.2], 10)))
 plots.show(plots.gallery(np.zeros((2, 1, 8, 8), np.uint8), ["a", "b"], [False, True]))"""
 # Filter and paper of the drawings, in the order of the page: two panels of a lab, a figure, a gallery.

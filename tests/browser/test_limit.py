@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lnlib.labs.limit import BETAS, RATES
+from lnlib.course.labs.limit import BETAS, RATES
 from tests.browser.conftest import Notebook
 
 pytestmark = pytest.mark.browser

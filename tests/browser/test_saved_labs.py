@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, Request
 
-from lnlib import labs
-from lnlib.labs.base import Lab
-from lnlib.labs.controls import LogSlider, Menu, Number
-from lnlib.labs.generalization import GeneralizationLab
+from lnlib.course import labs
+from lnlib.course.labs.base import Lab
+from lnlib.course.labs.controls import LogSlider, Menu, Number
+from lnlib.course.labs.generalization import GeneralizationLab
 from tests.browser.conftest import STEP_SECONDS, drawn, same
 
 pytestmark = pytest.mark.browser

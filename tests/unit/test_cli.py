@@ -13,12 +13,12 @@ from typer.testing import CliRunner, Result
 
 import lnlib
 from lnlib import cli, data, doctor
+from lnlib.course.labs import LABS
 from lnlib.doctor import Check
 from lnlib.errors import DataUnavailable
-from lnlib.experiments.run import Run
-from lnlib.labs import LABS
 from lnlib.methods import METHODS, MetaInfoNet
 from lnlib.nets import NETS
+from lnlib.papers.spec import Spec
 from lnlib.training import SGD
 
 SHORT = ["train", "--train-size", "120", "--width", "8", "--depth", "1"]
@@ -106,9 +106,11 @@ def test_an_error_of_several_lines_becomes_one(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_package_that_is_not_installed_is_named_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "lnlib.experiments.figures", raising=False)
+    monkeypatch.delitem(sys.modules, "lnlib.papers.figures", raising=False)
     for name in [
-        name for name in sys.modules if name.partition(".")[0] == "plotly" or name.startswith("lnlib.plots")
+        name
+        for name in sys.modules
+        if name.partition(".")[0] == "plotly" or name.startswith("lnlib.course.plots")
     ]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "plotly", None)
@@ -208,8 +210,8 @@ def test_data_fetches_each_name(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_train_has_the_defaults_of_a_run() -> None:
     report = json.loads(invoke("train", "--epochs", "1", "--train-size", "120", "--json").stdout)
-    assert Run.parse({"epochs": 1, "train_size": 120}) == Run.parse(report["run"])
-    assert invoke("train", "--help").stdout.count(f"default: {Run().epochs}") == 1
+    assert Spec.parse({"epochs": 1, "train_size": 120}) == Spec.parse(report["run"])
+    assert invoke("train", "--help").stdout.count(f"default: {Spec().epochs}") == 1
 
 
 def test_train_hands_its_options_to_the_run() -> None:
@@ -244,7 +246,7 @@ def test_train_hands_its_options_to_the_run() -> None:
         "batch_size": 32,
         "seed": 5,
     }
-    assert Run.parse(wanted).fingerprint == report["fingerprint"]
+    assert Spec.parse(wanted).fingerprint == report["fingerprint"]
     assert report["last"]["epoch"] == 2
     assert report["best"]["validation_accuracy"] >= report["last"]["validation_accuracy"]
 
@@ -255,7 +257,7 @@ def test_train_takes_a_meta_set_a_long_tail_and_what_the_noise_needs() -> None:
     )
     more = "--set lam=0.3 --set interval=2 --optimizer sgd --lr 0.05 --epochs 1 --width 8 --depth 1 --json"
     report = json.loads(invoke("train", *options.split(), *more.split()).stdout)
-    run = Run.parse(report["run"])
+    run = Spec.parse(report["run"])
     assert run.noise_options == {"targets": 1} and (run.meta_size, run.imbalance) == (20, 2)
     method, settings = run.member_parts()
     assert method == MetaInfoNet(lam=0.3, interval=2) and settings.optimizer == SGD(0.05)
@@ -293,7 +295,7 @@ def test_figures_lists_them() -> None:
 
 def test_figures_writes_the_files_it_names(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     # Without a browser the PNG is left out, and said to be.
-    monkeypatch.setattr("lnlib.plots.showing.png", lambda figure: None)
+    monkeypatch.setattr("lnlib.course.plots.showing.png", lambda figure: None)
     result = invoke("figures", "limit-fig2", "--output", str(tmp_path), "--json")
     assert result.exit_code == 0, result.output
     files = [Path(path) for path in json.loads(result.stdout)["limit-fig2"]]

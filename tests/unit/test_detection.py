@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_val_predict
 
-from lnlib import noise, plots
+from lnlib import noise
 from lnlib.analysis import detection
+from lnlib.course import plots
+from lnlib.course.plots.theme import CLEAN, NOISY
 from lnlib.data.task import make_task
 from lnlib.errors import InvalidValue, UnknownName
 from lnlib.methods import LIMIT, CrossEntropy
-from lnlib.plots.theme import CLEAN, NOISY
 from lnlib.training import Training, fit
 
 

@@ -5,8 +5,8 @@ import math
 import pytest
 
 from lnlib import bounds, noise
-from lnlib.labs import exercises
-from lnlib.labs.exercises import Exercise, exercise
+from lnlib.course import exercises
+from lnlib.course.exercises import Exercise, exercise
 
 ALL = {name: value for name, value in vars(exercises).items() if isinstance(value, Exercise)}
 

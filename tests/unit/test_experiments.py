@@ -8,21 +8,22 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lnlib import bounds, methods, plots
+from lnlib import bounds, methods
+from lnlib.course import plots
 from lnlib.data import METAINFONET_MEAN
 from lnlib.errors import InvalidValue, LnlibError, UnknownName
-from lnlib.experiments import figures
-from lnlib.experiments.run import Run
-from lnlib.experiments.store import Store
 from lnlib.files import write_text
 from lnlib.methods import METHODS
+from lnlib.papers import figures
+from lnlib.papers.spec import Spec
+from lnlib.papers.store import Store
 
 PINNED = "08232d292d740242"
 SMALL = {"net_options": {"width": 8, "depth": 1}, "epochs": 2, "train_size": 100}
 
 
 def test_a_spec_builds_the_run_that_it_says():
-    run = Run.parse(
+    run = Spec.parse(
         SMALL
         | {
             "method": "limit",
@@ -44,26 +45,26 @@ def test_a_spec_builds_the_run_that_it_says():
 
 
 def test_fingerprints_are_equal_for_equal_specs_and_stable():
-    run = Run.parse(SMALL)
-    assert run.fingerprint == Run.parse(json.loads(run.model_dump_json())).fingerprint
-    assert run.fingerprint != Run.parse(SMALL | {"seed": 1}).fingerprint
+    run = Spec.parse(SMALL)
+    assert run.fingerprint == Spec.parse(json.loads(run.model_dump_json())).fingerprint
+    assert run.fingerprint != Spec.parse(SMALL | {"seed": 1}).fingerprint
     limit = {"method": "limit"}
     ways = ({}, {"beta": 10}, {"beta": 10.0}, {"beta": "10"}, {"q": "laplace"})
-    assert len({Run.parse(limit | {"method_options": way}).fingerprint for way in ways}) == 1
-    assert Run.parse(limit | {"method_options": {"beta": 3}}).fingerprint != Run.parse(limit).fingerprint
+    assert len({Spec.parse(limit | {"method_options": way}).fingerprint for way in ways}) == 1
+    assert Spec.parse(limit | {"method_options": {"beta": 3}}).fingerprint != Spec.parse(limit).fingerprint
     # Runs are stored under it: it must not change from one version to the next.
-    assert Run.parse(limit | {"method_options": {"beta": 3}, "epochs": 7}).fingerprint == PINNED
+    assert Spec.parse(limit | {"method_options": {"beta": 3}, "epochs": 7}).fingerprint == PINNED
 
 
 def test_a_spec_spelled_out_is_the_same_run_with_every_option_written_down():
-    run = Run.parse(SMALL | {"method": "limit"})
-    spelled = Run.parse(json.loads(run.spelled_out().model_dump_json()))
+    run = Spec.parse(SMALL | {"method": "limit"})
+    spelled = Spec.parse(json.loads(run.spelled_out().model_dump_json()))
     assert spelled.fingerprint == run.fingerprint
     assert spelled.method_options["beta"] == 10.0 and spelled.optimizer_options["lr"] == 1e-3
 
 
 def test_an_option_that_is_new_leaves_fingerprints_and_a_new_default_changes_them(monkeypatch):
-    run = Run.parse({"method": "limit"})
+    run = Spec.parse({"method": "limit"})
     before, spelled = run.fingerprint, run.spelled_out()
 
     @dataclass(frozen=True)
@@ -90,8 +91,8 @@ def test_images_are_scaled_as_a_run_says(monkeypatch, digits):
         mean=digits.mean * 3,
         std=digits.std * 3,
     )
-    monkeypatch.setattr("lnlib.experiments.run.load", lambda name: coloured)
-    theirs, own = Run(scaling="metainfonet"), Run()
+    monkeypatch.setattr("lnlib.papers.spec.load", lambda name: coloured)
+    theirs, own = Spec(scaling="metainfonet"), Spec()
     assert theirs.task().dataset.mean == METAINFONET_MEAN and own.task().dataset.mean == coloured.mean
     assert theirs.task().dataset is theirs.task().dataset  # the images lie on the device once
     assert theirs.fingerprint != own.fingerprint
@@ -101,19 +102,19 @@ def test_images_are_scaled_as_a_run_says(monkeypatch, digits):
 
 
 def test_a_run_names_the_runs_that_it_begins_from():
-    dmi = Run.parse(SMALL | {"method": "dmi", "method_options": {"lr": 1e-4}, "seed": 3, "patience": 5})
-    assert dmi.sources() == {"cross-entropy": Run.parse(SMALL | {"seed": 3, "patience": 5})}
+    dmi = Spec.parse(SMALL | {"method": "dmi", "method_options": {"lr": 1e-4}, "seed": 3, "patience": 5})
+    assert dmi.sources() == {"cross-entropy": Spec.parse(SMALL | {"seed": 3, "patience": 5})}
     earlier = dmi.model_copy(update={"source_options": {"patience": 2}})
     assert earlier.sources()["cross-entropy"].patience == 2
-    assert Run.parse(SMALL).sources() == {}
+    assert Spec.parse(SMALL).sources() == {}
     with pytest.raises(UnknownName, match="did you mean 'patience'"):
-        Run.parse({"method": "dmi", "source_options": {"pateince": 2}})
+        Spec.parse({"method": "dmi", "source_options": {"pateince": 2}})
 
 
 def test_the_fingerprint_of_a_folder_changes_with_its_pictures(tmp_path):
     (tmp_path / "cats").mkdir()
     (tmp_path / "cats" / "one.png").write_bytes(b"1")
-    run = Run.parse({"dataset": f"folder:{tmp_path}"})
+    run = Spec.parse({"dataset": f"folder:{tmp_path}"})
     before = run.fingerprint
     assert before == run.fingerprint
     (tmp_path / "cats" / "two.png").write_bytes(b"2")
@@ -159,15 +160,15 @@ def test_the_fingerprint_of_a_folder_changes_with_its_pictures(tmp_path):
 )
 def test_bad_specs_are_refused_in_one_line(fields, error, message):
     with pytest.raises(error, match=message) as caught:
-        Run.parse(fields)
+        Spec.parse(fields)
     assert "\n" not in str(caught.value)
 
 
 def test_unknown_data_and_noise_name_the_nearest():
     with pytest.raises(UnknownName, match="did you mean 'digits'"):
-        Run.parse({"dataset": "digit"}).task()
+        Spec.parse({"dataset": "digit"}).task()
     with pytest.raises(UnknownName, match="did you mean 'uniform'"):
-        Run.parse({"noise": "unifrom"}).task()
+        Spec.parse({"noise": "unifrom"}).task()
 
 
 def test_writing_where_one_may_not_is_one_error(tmp_path):
@@ -203,7 +204,7 @@ def test_figure_1_chooses_each_setting_by_noisy_validation(tmp_path, monkeypatch
             ("CE", {}),
             *(("CE + dropout", {"net_options": {"width": 8, "depth": 1, "dropout": d}}) for d in (0.2, 0.6)),
         ]
-        return [(label, Run.parse(run | extra)) for label, extra in settings]
+        return [(label, Spec.parse(run | extra)) for label, extra in settings]
 
     monkeypatch.setattr(figures, "figure1_runs", tiny)
     seen = []

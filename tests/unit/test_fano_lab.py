@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from lnlib import bounds
+from lnlib.course.labs import FanoLab
 from lnlib.errors import InvalidValue
-from lnlib.labs import FanoLab
 from tests.lab_tools import axes, move, panels, scene
 
 

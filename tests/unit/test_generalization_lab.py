@@ -7,10 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lnlib import bounds, plots
+from lnlib import bounds
 from lnlib.analysis.decomposition import decompose, four_inputs, gibbs_learner
+from lnlib.course import exercises, plots
+from lnlib.course.labs import DecompositionLab, GeneralizationLab
 from lnlib.errors import InvalidValue
-from lnlib.labs import DecompositionLab, GeneralizationLab, exercises
 from tests.lab_tools import axes, move, panels, scene
 
 MEASURED = pd.DataFrame(

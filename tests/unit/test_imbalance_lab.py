@@ -7,18 +7,19 @@ import plotly.graph_objects as go
 import pytest
 import torch
 
-from lnlib import noise, plots
+from lnlib import noise
 from lnlib.analysis.imbalance import class_accuracy, class_means, effective_number, weights_by_loss
 from lnlib.analysis.long_tail import METHODS, NET, ByClass, follow, settings, summary
+from lnlib.course import plots
+from lnlib.course.labs import imbalance
+from lnlib.course.labs.controls import Steps
+from lnlib.course.labs.imbalance import Compared, ImbalanceLab, _tasks, describe_classes
+from lnlib.course.plots.theme import style
 from lnlib.data import load, make_task
 from lnlib.errors import InvalidValue, UnknownName
-from lnlib.labs import imbalance
-from lnlib.labs.controls import Steps
-from lnlib.labs.imbalance import Compared, ImbalanceLab, _tasks, describe_classes
 from lnlib.methods import ClassBalanced, CrossEntropy, LogitNet
 from lnlib.methods.class_balanced import class_balanced_weights
 from lnlib.nets.weighting import WeightFromLoss
-from lnlib.plots.theme import style
 from lnlib.training import Member, fit, sweep
 from tests.lab_tools import PATIENCE, axes, look_up, panels, run_job, trained
 

@@ -17,14 +17,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lnlib import data, plots
+from lnlib import data
+from lnlib.course import plots
+from lnlib.course.labs import LABS, MemorizationLab, lab_named, panels, runs, saved
+from lnlib.course.labs.base import Lab
+from lnlib.course.labs.controls import LogSlider, Menu, Number, Slider, Steps
+from lnlib.course.labs.panels import Scene, to_json
+from lnlib.course.labs.words import bits, percent, significant, whole
+from lnlib.course.plots.theme import line, panel, stroke
 from lnlib.errors import DataUnavailable, InvalidValue, LnlibError, UnknownName
-from lnlib.labs import LABS, MemorizationLab, lab_named, panels, runs, saved
-from lnlib.labs.base import Lab
-from lnlib.labs.controls import LogSlider, Menu, Number, Slider, Steps
-from lnlib.labs.panels import Scene, to_json
-from lnlib.labs.words import bits, percent, significant, whole
-from lnlib.plots.theme import line, panel, stroke
 from tests.lab_tools import PATIENCE, move, scene, trained
 from tests.lab_tools import panels as drawn
 

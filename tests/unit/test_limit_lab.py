@@ -7,12 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lnlib import plots
 from lnlib.analysis.information import information_bounds
+from lnlib.course import plots
+from lnlib.course.labs import limit
+from lnlib.course.labs.controls import Steps
+from lnlib.course.labs.limit import Frame, LimitLab, describe_run
 from lnlib.errors import InvalidValue, UnknownName
-from lnlib.labs import limit
-from lnlib.labs.controls import Steps
-from lnlib.labs.limit import Frame, LimitLab, describe_run
 from lnlib.methods import LIMIT
 from lnlib.training import Member, sweep
 from tests.lab_tools import PATIENCE, axes, look_up, panels, run_job, scene, trained

@@ -9,7 +9,7 @@ import torch
 from lnlib import noise
 from lnlib.data import Dataset, Task, make_task
 from lnlib.errors import InvalidValue, UnknownName
-from lnlib.experiments.run import Run
+from lnlib.papers.spec import Spec
 from lnlib.training import Member, sweep
 
 FACTORS = (20, 10, 5, 2, 1)
@@ -99,7 +99,7 @@ def test_the_error_rate_weighs_the_classes_by_the_tail(digits):
 
 
 def test_a_stack_trains_on_tails_of_one_factor():
-    run = Run(dataset="digits", imbalance=10.0, meta_size=100, rate=0.2)
+    run = Spec(dataset="digits", imbalance=10.0, meta_size=100, rate=0.2)
     members = [run.model_copy(update={"seed": seed}).member() for seed in (0, 1)]
     assert isinstance(members[0], Member) and len(members[0].task.train) == len(members[1].task.train)
     runs = sweep(members, mode="stacked", epochs=5)
@@ -133,8 +133,8 @@ def test_the_largest_factor_that_the_error_names_works(digits):
 
 
 def test_a_run_carries_the_factor():
-    plain, tail = Run(), Run.parse({"imbalance": 20, "meta_size": 100})
-    assert plain.fingerprint == Run(imbalance=1.0).fingerprint != tail.fingerprint
+    plain, tail = Spec(), Spec.parse({"imbalance": 20, "meta_size": 100})
+    assert plain.fingerprint == Spec(imbalance=1.0).fingerprint != tail.fingerprint
     assert plain.label == "cross-entropy · digits · uniform 0.5 · seed 0"
     assert tail.label == "cross-entropy · digits · uniform 0.5 · imbalance 20 · seed 0"
     for run in (plain, tail):
@@ -144,13 +144,13 @@ def test_a_run_carries_the_factor():
     with pytest.raises(
         InvalidValue, match=r"imbalance, field of a run: .* greater than or equal to 1, got 0.5"
     ):
-        Run.parse({"imbalance": 0.5})
+        Spec.parse({"imbalance": 0.5})
     with pytest.raises(InvalidValue, match=r"imbalance, field of a run: .* finite number"):
-        Run.parse({"imbalance": float("inf")})
+        Spec.parse({"imbalance": float("inf")})
     with pytest.raises(UnknownName, match="did you mean 'imbalance'"):
-        Run.parse({"imbalanced": 10})
+        Spec.parse({"imbalanced": 10})
 
 
 def test_before_this_field_runs_had_the_same_fingerprints():
-    assert Run().fingerprint == "0483cedf4439e296"
-    assert Run(method="limit", rate=0.8, meta_size=50).fingerprint == "d00f0273a1c8c144"
+    assert Spec().fingerprint == "0483cedf4439e296"
+    assert Spec(method="limit", rate=0.8, meta_size=50).fingerprint == "d00f0273a1c8c144"

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from lnlib import noise
+from lnlib.course.labs import runs as lab_runs
+from lnlib.course.labs.memorization import RATES, Frame, MemorizationLab, Recipe, describe_run
 from lnlib.data.task import make_task
 from lnlib.errors import UnknownName
-from lnlib.labs import runs as lab_runs
-from lnlib.labs.memorization import RATES, Frame, MemorizationLab, Recipe, describe_run
 from lnlib.methods import LIMIT, CrossEntropy
 from lnlib.nets import MLP
 from lnlib.training import Member, sweep

@@ -11,14 +11,15 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from lnlib import cli, noise, plots
+from lnlib import cli, noise
+from lnlib.course import plots
 from lnlib.data import Dataset
 from lnlib.errors import DataUnavailable, InvalidValue
-from lnlib.experiments import tables
-from lnlib.experiments.presets import TABLES, cell_runs, named_cells, named_rows
-from lnlib.experiments.run import GIVEN, Run
-from lnlib.experiments.store import Store
-from lnlib.experiments.tables import Request, gather, reproduce
+from lnlib.papers import tables
+from lnlib.papers.presets import TABLES, cell_runs, named_cells, named_rows
+from lnlib.papers.spec import GIVEN, Spec
+from lnlib.papers.store import Store
+from lnlib.papers.tables import Request, gather, reproduce
 
 NUMBERS = range(1, 7)
 
@@ -189,7 +190,7 @@ def tiny(**fields):
 def test_labels_that_came_noisy_are_trained_on_as_they_are(tmp_path, monkeypatch, kind):
     moved = (torch.arange(200) + (torch.arange(200) % 5 == 0)) % 10
     dataset = tiny(num_clean=50) if kind == "clean rows" else tiny(given_labels=moved)
-    monkeypatch.setattr("lnlib.experiments.run.load", lambda name: dataset)
+    monkeypatch.setattr("lnlib.papers.spec.load", lambda name: dataset)
     table = TABLES["metainfonet-table6"]
     setups = {"": {"net": "mlp", "net_options": {"width": 8}, "optimizer": "sgd", "meta_size": 20}}
     monkeypatch.setitem(TABLES, table.name, replace(table, setups=setups))
@@ -208,7 +209,7 @@ def test_labels_that_came_noisy_are_trained_on_as_they_are(tmp_path, monkeypatch
 
 def test_labels_that_came_noisy_take_no_imbalance():
     with pytest.raises(InvalidValue, match="keep their class sizes, got imbalance 5"):
-        Run.parse({"dataset": "animal-10n", "noise": "given", "imbalance": 5})
+        Spec.parse({"dataset": "animal-10n", "noise": "given", "imbalance": 5})
 
 
 # Making the tables.

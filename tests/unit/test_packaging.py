@@ -219,7 +219,7 @@ def test_whatever_is_no_python_travels_with_the_package() -> None:
         path for path in (ROOT / "lnlib").rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")
     }
     assert others - taken == set()
-    assert (ROOT / "lnlib/labs/page/board.js") in taken
+    assert (ROOT / "lnlib/course/labs/page/board.js") in taken
 
 
 def test_the_ci_script_can_be_run() -> None:
@@ -231,7 +231,7 @@ def test_the_library_and_training_need_neither_jupyter_nor_plotly() -> None:
 import sys
 for name in ("plotly", "ipywidgets", "anywidget", "IPython", "jupyterlab", "ipykernel", "kaleido"):
     sys.modules[name] = None
-import lnlib, lnlib.training, lnlib.methods, lnlib.analysis, lnlib.experiments.store
+import lnlib, lnlib.training, lnlib.methods, lnlib.analysis, lnlib.papers.store
 """
     subprocess.run([sys.executable, "-c", script], check=True)
 
@@ -239,9 +239,45 @@ import lnlib, lnlib.training, lnlib.methods, lnlib.analysis, lnlib.experiments.s
 def test_the_first_lab_waits_for_neither_pytorch_nor_scikit_learn() -> None:
     script = """
 import sys
-from lnlib.labs import FanoLab
+from lnlib.course.labs import FanoLab
 FanoLab()
 heavy = {"torch", "sklearn", "nbformat"} & set(sys.modules)
 sys.exit(str(heavy) if heavy else 0)
 """
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+ROOMS = ["errors", "files", "seeding", "bounds", "noise", "device", "data", "optimizers", "nets", "methods"]
+"""The library from left to right; training and analysis come last and know each other."""
+RINGS = {"papers": 2, "course": 1}
+
+
+def room(module: str) -> str:
+    return module.split(".")[1] if "." in module else ""
+
+
+def imports_at_the_top(path: Path) -> list[str]:
+    found = []
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ImportFrom) and node.module == "lnlib":
+            found += [f"lnlib.{name.name}" for name in node.names if not name.name.startswith("_")]
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("lnlib."):
+            found.append(node.module or "")
+    return found
+
+
+def test_imports_point_inwards_and_to_the_left() -> None:
+    package = ROOT / "lnlib"
+    wrong = []
+    for path in package.rglob("*.py"):
+        own = path.relative_to(package).with_suffix("").parts[0]
+        if own in ("cli", "doctor"):
+            continue
+        for module in imports_at_the_top(path):
+            other = room(module)
+            outwards = RINGS.get(other, 0) > RINGS.get(own, 0) and module != "lnlib.papers.printed"
+            right = own in ROOMS and other in ROOMS and ROOMS.index(other) > ROOMS.index(own)
+            late = own in ROOMS and other in ("training", "analysis")
+            if outwards or right or late:
+                wrong.append(f"{path.relative_to(package)} imports {module}")
+    assert wrong == []

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from kaleido.errors import ChromeNotFoundError
 from PIL import Image
 
-from lnlib import bounds, plots
-from lnlib.plots import showing, theme
+from lnlib import bounds
+from lnlib.course import plots
+from lnlib.course.plots import showing, theme
 
 
 def trace(figure: go.Figure, name: str) -> go.Scatter:

@@ -11,16 +11,17 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from lnlib import cli, plots
+from lnlib import cli
+from lnlib.course import plots
 from lnlib.data import Dataset
 from lnlib.errors import InvalidValue, TrainingDiverged, UnknownName
-from lnlib.experiments import runner, tables
-from lnlib.experiments.presets import TABLES, cell_runs, named_cells, named_rows
-from lnlib.experiments.presets.limit import BUDGETS, TABLE1, TABLE2
-from lnlib.experiments.run import Run
-from lnlib.experiments.store import Store
-from lnlib.experiments.tables import Request, gather, reproduce
 from lnlib.methods import METHODS, CrossEntropy
+from lnlib.papers import runner, tables
+from lnlib.papers.presets import TABLES, cell_runs, named_cells, named_rows
+from lnlib.papers.presets.limit import BUDGETS, TABLE1, TABLE2
+from lnlib.papers.spec import Spec
+from lnlib.papers.store import Store
+from lnlib.papers.tables import Request, gather, reproduce
 
 SHORT = {"epochs": 2, "cells": ["p=0.5,n=all"], "train_size": 200}
 
@@ -182,7 +183,7 @@ def test_bad_requests_are_refused_before_anything_trains(fields, error, message)
 def test_what_others_begin_from_comes_first_and_nothing_twice():
     fields = {"epochs": 2}
     runs = [
-        Run.parse(fields | {"method": method})
+        Spec.parse(fields | {"method": method})
         for method in ("dmi", "forward-correction", "cross-entropy", "mae")
     ]
     ordered = runner.in_order(runs)
@@ -309,7 +310,7 @@ def test_table_2_trains_resnet_34_with_augmentation_on_images_of_cifars_shape(tm
         mean=(0.485, 0.456, 0.406),
         std=(0.229, 0.224, 0.225),
     )
-    monkeypatch.setattr("lnlib.experiments.run.load", lambda name: tiny)
+    monkeypatch.setattr("lnlib.papers.spec.load", lambda name: tiny)
     request = Request.parse(
         "limit-table2",
         dataset="cifar-10-jpeg",

@@ -14,9 +14,9 @@ import torch
 
 from lnlib.device import processor
 from lnlib.errors import LnlibError, TrainingDiverged, UnknownName
-from lnlib.experiments.run import Run
-from lnlib.experiments.store import SET_ASIDE, DamagedRun, Store, StoredRun
 from lnlib.methods import METHODS, CrossEntropy
+from lnlib.papers.spec import Spec
+from lnlib.papers.store import SET_ASIDE, DamagedRun, Store, StoredRun
 
 SMALL = {"net_options": {"width": 8, "depth": 1}, "epochs": 2, "train_size": 100}
 CLOCK = ["seconds", "evaluation_seconds"]
@@ -26,7 +26,7 @@ def same_numbers(one: pd.DataFrame, other: pd.DataFrame) -> None:
     pd.testing.assert_frame_equal(one.drop(columns=CLOCK), other.drop(columns=CLOCK), check_exact=True)
 
 
-def files(store: Store, run: Run) -> list[str]:
+def files(store: Store, run: Spec) -> list[str]:
     return sorted(path.name for path in store.folder(run).iterdir())
 
 
@@ -43,7 +43,7 @@ def interrupt_after(last: int):
 
 
 def test_the_store_trains_once_and_returns_what_it_has(tmp_path):
-    store, run = Store(tmp_path), Run.parse(SMALL)
+    store, run = Store(tmp_path), Spec.parse(SMALL)
     assert store.find(run) is None and not list(tmp_path.iterdir())
     trained = []
     first = store.obtain(run, on_epoch=lambda epoch: trained.append(epoch.epoch))
@@ -52,11 +52,13 @@ def test_the_store_trains_once_and_returns_what_it_has(tmp_path):
     pd.testing.assert_frame_equal(first.history, again.history)
     assert again.circumstances.device.startswith("CPU") and again.circumstances.mode == "solo"
     assert files(store, run) == ["best.pt", "circumstances.json", "history.csv", "spec.json", "summary.json"]
-    assert Run.parse(json.loads((store.folder(run) / "spec.json").read_text())).fingerprint == run.fingerprint
+    assert (
+        Spec.parse(json.loads((store.folder(run) / "spec.json").read_text())).fingerprint == run.fingerprint
+    )
 
 
 def test_the_processor_is_stored_with_every_run_and_older_runs_lack_it(tmp_path):
-    store, run = Store(tmp_path), Run.parse(SMALL)
+    store, run = Store(tmp_path), Spec.parse(SMALL)
     made = store.obtain(run).circumstances
     assert made.instructions == torch.backends.cpu.get_cpu_capability()
     assert made.processor == processor()
@@ -70,7 +72,7 @@ def test_the_processor_is_stored_with_every_run_and_older_runs_lack_it(tmp_path)
 
 
 def test_the_best_weights_are_kept(tmp_path):
-    run = Run.parse(SMALL | {"epochs": 4})
+    run = Spec.parse(SMALL | {"epochs": 4})
     result = Store(tmp_path).obtain(run)
     assert result.best["validation_accuracy"] == result.history["validation_accuracy"].max()
     training = run.training()
@@ -82,7 +84,7 @@ def test_the_best_weights_are_kept(tmp_path):
 
 
 def test_the_store_continues_what_was_interrupted(tmp_path):
-    run = Run.parse(SMALL | {"epochs": 5})
+    run = Spec.parse(SMALL | {"epochs": 5})
     whole = Store(tmp_path / "whole").obtain(run)
     store, seen = Store(tmp_path / "half"), []
     with pytest.raises(Interrupted):
@@ -96,7 +98,7 @@ def test_the_store_continues_what_was_interrupted(tmp_path):
 
 
 def test_checkpoints_keep_their_distance_in_epochs_and_in_seconds(tmp_path):
-    run = Run.parse(SMALL | {"epochs": 6})
+    run = Spec.parse(SMALL | {"epochs": 6})
     for name, options in {"epochs": {"checkpoint_every": 9}, "seconds": {"checkpoint_seconds": 60}}.items():
         store = Store(tmp_path / name)
         with pytest.raises(Interrupted):
@@ -105,10 +107,10 @@ def test_checkpoints_keep_their_distance_in_epochs_and_in_seconds(tmp_path):
 
 
 def test_arrays_are_kept_with_the_run(tmp_path):
-    store, run = Store(tmp_path), Run.parse(SMALL)
+    store, run = Store(tmp_path), Spec.parse(SMALL)
     scores = store.obtain(run, keep=lambda training: {"labels": training.given.numpy()}).arrays()
     np.testing.assert_array_equal(scores["labels"], run.task().train.labels)
-    assert store.obtain(Run.parse(SMALL | {"seed": 1})).arrays() == {}
+    assert store.obtain(Spec.parse(SMALL | {"seed": 1})).arrays() == {}
 
 
 def test_the_run_that_others_begin_from_is_made_once_and_shared(tmp_path):
@@ -119,7 +121,7 @@ def test_the_run_that_others_begin_from_is_made_once_and_shared(tmp_path):
         ("dmi", {"lr": 1e-4}),
         ("limit", {"init": "cross-entropy"}),
     ):
-        result = store.obtain(Run.parse(SMALL | {"method": method, "method_options": options}))
+        result = store.obtain(Spec.parse(SMALL | {"method": method, "method_options": options}))
         assert len(result.history) == 2
     assert sorted(stored.spec["method"] for stored in store.runs()) == [
         "cross-entropy",
@@ -128,18 +130,18 @@ def test_the_run_that_others_begin_from_is_made_once_and_shared(tmp_path):
         "forward-correction",
         "limit",
     ]
-    source = store.find(Run.parse(SMALL))
-    dmi = Run.parse(SMALL | {"method": "dmi", "method_options": {"lr": 1e-9}})
+    source = store.find(Spec.parse(SMALL))
+    dmi = Spec.parse(SMALL | {"method": "dmi", "method_options": {"lr": 1e-9}})
     begun, weights = store.obtain(dmi).best_states()["classifier"], source.best_states()["classifier"]
     torch.testing.assert_close(begun["output.weight"], weights["output.weight"], atol=1e-5, rtol=0)
 
 
 def test_lost_best_weights_are_made_again(tmp_path):
-    store, run = Store(tmp_path), Run.parse(SMALL)
+    store, run = Store(tmp_path), Spec.parse(SMALL)
     store.obtain(run)
     (store.folder(run) / "best.pt").write_bytes(b"PK half")
     with pytest.warns(DamagedRun, match=r"best\.pt is damaged"):
-        store.obtain(Run.parse(SMALL | {"method": "dmi"}))
+        store.obtain(Spec.parse(SMALL | {"method": "dmi"}))
     assert store.find(run).best_states()["classifier"]
 
 
@@ -156,7 +158,7 @@ def test_lost_best_weights_are_made_again(tmp_path):
     ],
 )
 def test_a_damaged_folder_is_named_set_aside_and_made_again(tmp_path, name, content, said):
-    store, run = Store(tmp_path), Run.parse(SMALL)
+    store, run = Store(tmp_path), Spec.parse(SMALL)
     first = store.obtain(run)
     (store.folder(run) / name).write_text(content)
     with pytest.warns(DamagedRun, match=said) as caught:
@@ -174,7 +176,7 @@ def test_a_damaged_folder_is_named_set_aside_and_made_again(tmp_path, name, cont
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 half a checkpoint"])
 def test_a_damaged_checkpoint_is_set_aside_and_the_run_starts_again(tmp_path, content):
-    store, run = Store(tmp_path), Run.parse(SMALL | {"epochs": 3})
+    store, run = Store(tmp_path), Spec.parse(SMALL | {"epochs": 3})
     with pytest.raises(Interrupted):
         store.obtain(run, checkpoint_seconds=0, on_epoch=interrupt_after(2))
     (store.folder(run) / "checkpoint.pt").write_bytes(content)
@@ -196,7 +198,7 @@ class Diverging(CrossEntropy):
 
 def test_a_run_that_diverges_says_so_and_keeps_its_last_good_checkpoint(tmp_path, monkeypatch):
     monkeypatch.setitem(METHODS, "diverging", Diverging)
-    store, run = Store(tmp_path), Run.parse(SMALL | {"method": "diverging", "epochs": 5})
+    store, run = Store(tmp_path), Spec.parse(SMALL | {"method": "diverging", "epochs": 5})
     with pytest.raises(TrainingDiverged, match="not a finite number at step 4, in epoch 3"):
         store.obtain(run, checkpoint_seconds=0)
     (stored,) = store.runs()
@@ -212,7 +214,7 @@ def test_a_run_that_diverges_says_so_and_keeps_its_last_good_checkpoint(tmp_path
 def test_runs_are_listed_compared_and_removed(tmp_path):
     store = Store(tmp_path)
     assert store.runs() == []
-    runs = [Run.parse(SMALL), Run.parse(SMALL | {"method": "limit", "method_options": {"beta": 3}})]
+    runs = [Spec.parse(SMALL), Spec.parse(SMALL | {"method": "limit", "method_options": {"beta": 3}})]
     for run in runs:
         store.obtain(run)
     (tmp_path / "notes").mkdir()
@@ -237,14 +239,14 @@ def test_runs_are_listed_compared_and_removed(tmp_path):
 
 def test_a_listing_names_the_options_that_are_not_the_usual_ones():
     def named(options):
-        run = Run.parse({"method": "lossnet", "method_options": options}).spelled_out()
+        run = Spec.parse({"method": "lossnet", "method_options": options}).spelled_out()
         return StoredRun("0", "finished", json.loads(run.model_dump_json())).method
 
     assert named({}) == "lossnet" and named({"interval": 5}) == "lossnet(interval=5)"
 
 
 def test_a_listing_shows_what_is_damaged_and_changes_nothing(tmp_path):
-    store, run = Store(tmp_path), Run.parse(SMALL)
+    store, run = Store(tmp_path), Spec.parse(SMALL)
     store.obtain(run)
     (store.folder(run) / "spec.json").write_text("{")
     (stored,) = store.runs()
@@ -264,15 +266,15 @@ def test_runs_live_where_the_environment_says(tmp_path, monkeypatch):
 def test_a_store_that_may_not_be_written_is_one_error(tmp_path):
     (tmp_path / "file").write_text("kept")
     with pytest.raises(LnlibError, match=r"could not write .* choose a folder you may write to"):
-        Store(tmp_path / "file" / "runs").obtain(Run.parse(SMALL))
+        Store(tmp_path / "file" / "runs").obtain(Spec.parse(SMALL))
 
 
 # Several processes, and processes that are killed.
 
 TRAIN = """
 import json, sys, time
-from lnlib.experiments.run import Run, load
-from lnlib.experiments.store import Store
+from lnlib.papers.spec import Spec, load
+from lnlib.papers.store import Store
 load("digits")
 print("begin", flush=True)
 
@@ -283,7 +285,7 @@ def say(epoch):
 for line in sys.stdin:
     spec = json.loads(line)
     Store(sys.argv[1]).obtain(
-        Run.parse(spec),
+        Spec.parse(spec),
         on_epoch=say,
         on_wait=lambda run: print("waits", flush=True),
     )
@@ -324,7 +326,7 @@ def test_two_processes_on_one_run_train_it_once(tmp_path):
     assert second.stdout.readline() == "waits\n"
     assert [stored.status for stored in Store(tmp_path).runs()] == ["running"]
     with pytest.raises(LnlibError, match="being trained by another process"):
-        Store(tmp_path).remove(Run.parse(spec).fingerprint)
+        Store(tmp_path).remove(Spec.parse(spec).fingerprint)
     assert end(first).splitlines()[-2:] == ["epoch 100", "done"]
     assert end(second) == "done\n"
     assert [stored.status for stored in Store(tmp_path).runs()] == ["finished"]
@@ -335,7 +337,7 @@ def test_two_processes_on_one_run_train_it_once(tmp_path):
 def test_a_run_killed_ten_times_ends_with_the_numbers_of_one_left_alone(tmp_path):
     # Forks of a process that has imported everything, so that the ten starts take no time.
     spec = SMALL | {"epochs": 80, "method": "limit", "method_options": {"sampling": True}}
-    run = Run.parse(spec)
+    run = Spec.parse(spec)
     done = subprocess.run(
         [sys.executable, "-c", KILLED, json.dumps(spec), str(tmp_path)],
         env=os.environ | {"OMP_NUM_THREADS": "1", "LNLIB_DEVICE": "cpu"},
@@ -361,10 +363,10 @@ KILLED = """
 import json, os, random, signal, sys, time
 import torch, torch._dynamo  # which the first optimiser would import, in each child
 torch.set_num_threads(1)
-from lnlib.experiments.run import Run, load
-from lnlib.experiments.store import Store
+from lnlib.papers.spec import Spec, load
+from lnlib.papers.store import Store
 
-run, root = Run.parse(json.loads(sys.argv[1])), sys.argv[2]
+run, root = Spec.parse(json.loads(sys.argv[1])), sys.argv[2]
 load(run.dataset)
 
 def train(store, say=lambda epoch: None):

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 import pytest
 import torch
 
-from lnlib import data, noise, plots
+from lnlib import data, noise
 from lnlib.analysis import convergence
 from lnlib.analysis.weights import (
     EDGES,
@@ -18,14 +18,15 @@ from lnlib.analysis.weights import (
     evaluation_histogram,
     evaluation_summary,
 )
+from lnlib.course import plots
+from lnlib.course.labs import weights
+from lnlib.course.labs.controls import Steps
+from lnlib.course.labs.weights import Key, Weighed, WeightsLab, optimizer, task_of, verdict
 from lnlib.data import make_task
 from lnlib.errors import InvalidValue, UnknownName
-from lnlib.experiments import figures
-from lnlib.experiments.store import Store
-from lnlib.labs import weights
-from lnlib.labs.controls import Steps
-from lnlib.labs.weights import Key, Weighed, WeightsLab, optimizer, task_of, verdict
 from lnlib.methods import LogitNet, LossNet, MetaInfoNet
+from lnlib.papers import figures
+from lnlib.papers.store import Store
 from lnlib.training import Member, sweep
 from tests.lab_tools import PATIENCE, axes, look_up, panels, run_job, scene, trained
 

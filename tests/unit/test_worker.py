@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from lnlib.labs.worker import Progress, Report, Worker
+from lnlib.course.labs.worker import Progress, Report, Worker
 
 PATIENCE = 10.0
 

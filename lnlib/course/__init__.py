@@ -1,0 +1,12 @@
+"""The course: labs, plots, exercises. It needs what `lnlib[lab]` installs."""
+
+from typing import Any
+
+
+def __getattr__(attribute: str) -> Any:
+    """The labs by name, `from lnlib.course import FanoLab`, each imported when it is asked for."""
+    from lnlib.course import labs
+
+    if attribute in labs.LABS.values():
+        return getattr(labs, attribute)
+    raise AttributeError(f"module {__name__!r} has no attribute {attribute!r}")

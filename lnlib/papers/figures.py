@@ -1,0 +1,387 @@
+"""The figures that `lnlib figures` regenerates: each is a table of data, the drawing of it, and where its
+numbers come from.
+"""
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+import plotly.graph_objects as go
+import torch
+from numpy.typing import NDArray
+
+from lnlib import bounds
+from lnlib.analysis import detection
+from lnlib.analysis.weights import WeightSummary, evaluation_histogram, evaluation_summary
+from lnlib.course import plots
+from lnlib.device import default_device
+from lnlib.errors import InvalidValue, unknown_name
+from lnlib.files import write_text
+from lnlib.papers import runner, tables
+from lnlib.papers.spec import Spec
+from lnlib.papers.store import Circumstances, Result, Store
+from lnlib.training import Training
+
+Budget = Literal["quick", "full"]
+OnProgress = Callable[[str, float], None]
+"""Called with what is being done and the share that is done."""
+
+
+@dataclass(frozen=True)
+class FigureData:
+    """A figure's table, its drawing and its provenance (specs, seeds, device, versions)."""
+
+    frame: pd.DataFrame
+    drawing: go.Figure
+    provenance: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class FigureSpec:
+    """How a figure is made. `needs_data` tells whether `dataset` and `budget` change it."""
+
+    title: str
+    make: Callable[[str, Budget, Store, OnProgress], FigureData]
+    needs_data: bool
+
+
+def make(
+    name: str,
+    dataset: str = "digits",
+    budget: Budget = "quick",
+    output: Path | str = "figures",
+    store: Store | None = None,
+    progress: OnProgress = lambda what, share: None,
+) -> list[Path]:
+    """Make one figure: PNG (where a browser is installed), HTML, CSV, and provenance as JSON beside the CSV;
+    returns the files.
+
+    Runs that the store holds are reused, half-done ones continued. Raises `UnknownName` for an unknown
+    figure, `InvalidValue` for an unknown budget and `DataUnavailable` for data that is not there.
+    """
+    if name not in FIGURES:
+        raise unknown_name("figure", name, FIGURES)
+    if budget not in ("quick", "full"):
+        raise InvalidValue(f"budget must be 'quick' or 'full', got {budget!r}; try quick")
+    spec = FIGURES[name]
+    figure = spec.make(dataset, budget, store or Store(), progress)
+    slug = re.sub(r"[^A-Za-z0-9.-]+", "-", dataset).strip("-")
+    stem = Path(output) / (f"{name}-{slug}" if spec.needs_data else name)
+    table, facts = Path(f"{stem}.csv"), Path(f"{stem}.json")
+    write_text(table, figure.frame.to_csv(index=False, float_format="%.6g"))
+    write_text(facts, json.dumps(figure.provenance, indent=1) + "\n")
+    return [table, facts, *plots.save(figure.drawing, stem)]
+
+
+# Figure 1: memorisation, and what stops it.
+
+RATE = 0.8
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One line of Figure 1: a method and the grid from which noisy validation chooses its setting."""
+
+    label: str
+    settings: tuple[Mapping[str, Any], ...]
+
+
+DROPOUT = tuple({"net_options": {"dropout": rate}} for rate in (0.25, 0.5, 0.75))
+DECAY = tuple({"optimizer_options": {"weight_decay": decay}} for decay in (1e-4, 1e-3, 3e-3))
+BETA = tuple(
+    {"method": "limit", "method_options": {"q": "laplace", "beta": beta}} for beta in (3.0, 10.0, 30.0)
+)
+CURVES = (
+    Curve("CE", ({},)),
+    Curve("CE + dropout", DROPOUT),
+    Curve("CE + weight decay", DECAY),
+    Curve("LIMIT-L", BETA),
+)
+"""The grids of the reference code, of whose five β (1, 3, 10, 30, 100) the middle three are kept."""
+
+
+def figure1_runs(dataset: str, budget: Budget) -> list[tuple[str, Spec]]:
+    """The runs behind Figure 1, with the line that each belongs to."""
+    small = dataset == "digits"
+    net = {"width": 64 if small else 512, "depth": 4}
+    runs = []
+    for curve in CURVES:
+        grid = curve.settings if budget == "full" else curve.settings[len(curve.settings) // 2 :][:1]
+        for setting in grid:
+            fields: dict[str, Any] = {
+                "dataset": dataset,
+                "rate": RATE,
+                "epochs": (60 if small else 50) if budget == "full" else 20,
+                "batch_size": 64 if small else 256,
+                "train_size": None if budget == "full" or small else 5000,
+                **setting,
+            }
+            fields["net_options"] = net | dict(setting.get("net_options", {}))
+            runs.append((curve.label, Spec.parse(fields)))
+    return runs
+
+
+def _figure1(dataset: str, budget: Budget, store: Store, progress: OnProgress) -> FigureData:
+    runs = figure1_runs(dataset, budget)
+    results: list[tuple[str, Result]] = []
+    for position, (label, run) in enumerate(runs):
+
+        def tick(epoch: Any, position: int = position, run: Spec = run) -> None:
+            progress(run.label, (position + epoch.epoch / run.epochs) / len(runs))
+
+        results.append((label, store.obtain(run, on_epoch=tick)))
+        progress(run.label, (position + 1) / len(runs))
+    frame = figure1_frame(results)
+    shown = frame[frame["selected"]]
+    drawing = plots.figure1(shown, RATE)
+    first = results[0][1]
+    plots.small_print(drawing, small_print(first, seeds=sorted({result.run.seed for _, result in results})))
+    return FigureData(frame, drawing, provenance([result for _, result in results]))
+
+
+def figure1_frame(results: Sequence[tuple[str, Result]]) -> pd.DataFrame:
+    """One row a run and epoch; `selected` marks, for each line, the setting with the best noisy-validation
+    accuracy.
+    """
+    parts = []
+    for label, result in results:
+        part = result.history.copy()
+        part.insert(0, "method", label)
+        part.insert(1, "setting", setting_text(result.run))
+        part.insert(2, "seed", result.run.seed)
+        parts.append(part)
+    frame = pd.concat(parts, ignore_index=True)
+    best = frame.groupby(["method", "setting"], sort=False)["validation_accuracy"].max().reset_index()
+    winners = best.loc[best.groupby("method")["validation_accuracy"].idxmax()]
+    chosen = set(zip(winners["method"], winners["setting"], strict=True))
+    frame["selected"] = [pair in chosen for pair in zip(frame["method"], frame["setting"], strict=True)]
+    return frame
+
+
+def setting_text(run: Spec) -> str:
+    """The hyper-parameter that Figure 1's grids vary, in words."""
+    if "dropout" in run.net_options:
+        return f"dropout={run.net_options['dropout']:g}"
+    if "weight_decay" in run.optimizer_options:
+        return f"weight_decay={run.optimizer_options['weight_decay']:g}"
+    return f"beta={run.method_options['beta']:g}" if "beta" in run.method_options else "-"
+
+
+# Figure 2: the bound, for several noise rates.
+
+
+def _figure2(dataset: str, budget: Budget, store: Store, progress: OnProgress) -> FigureData:
+    frame = plots.r0_frame(plots.FAMILY, num_classes=10)
+    progress("Figure 2", 1.0)
+    return FigureData(
+        frame, plots.figure2(frame), {"formula": "lnlib.bounds.r0", "num_classes": 10, "rates": plots.FAMILY}
+    )
+
+
+# The memorisation split of one run.
+
+
+def _split(dataset: str, budget: Budget, store: Store, progress: OnProgress) -> FigureData:
+    label, run = figure1_runs(dataset, budget)[0]
+    run = run.model_copy(update={"rate": 0.5})
+    result = store.obtain(run, on_epoch=lambda epoch: progress(run.label, epoch.epoch / run.epochs))
+    entropy = float(bounds.label_entropy(run.matrix()))
+    drawing = plots.memorization_split(result.history, run.rate, entropy)
+    plots.small_print(drawing, f"{label} · " + small_print(result, [run.seed]))
+    return FigureData(result.history, drawing, provenance([result]))
+
+
+# Table 1 as a chart, Figure 3 from its runs, and Figure 4 from LIMIT's.
+
+TABLE_BUDGETS: Mapping[Budget, str] = {"quick": "quick", "full": "laptop"}
+FIGURE3_ROWS = ("ce", "mae", "fw", "dmi", "limit-g-s", "limit-l-s")
+SUSPECTS = 32
+
+
+def _table1(dataset: str, budget: Budget, store: Store, progress: OnProgress) -> FigureData:
+    request = tables.Request.parse("limit-table1", dataset, TABLE_BUDGETS[budget])
+    frame = tables.reproduce(request, store, progress)
+    drawing = plots.table_chart(frame, request.table.title)
+    plots.small_print(drawing, tables.short_caption(request, frame))
+    chosen = [store.find(run) for run in request.runs()]
+    return FigureData(frame, drawing, provenance([result for result in chosen if result]))
+
+
+def _chosen(
+    rows: Sequence[str], dataset: str, budget: Budget, store: Store, progress: OnProgress
+) -> dict[str, Result]:
+    """Rows of Table 1 at p = 0.8 and all images, each at the setting that noisy validation chooses."""
+    request = tables.Request.parse(
+        "limit-table1", dataset, TABLE_BUDGETS[budget], rows, [f"p={RATE:g},n=all"]
+    )
+    runner.make(request.runs(), store, progress=progress)
+    chosen = {}
+    for row in request.rows:
+        complete = tables.finished(request.grid(row, request.cells[0]), store)
+        if complete:
+            chosen[row.paper] = max(complete, key=lambda one: one[0])[2][0]
+    return chosen
+
+
+def _figure3(dataset: str, budget: Budget, store: Store, progress: OnProgress) -> FigureData:
+    chosen = _chosen(FIGURE3_ROWS, dataset, budget, store, progress)
+    parts = []
+    for name, result in chosen.items():
+        part = result.history.copy()
+        part.insert(0, "method", LINES.get(name, name))
+        part.insert(1, "seed", result.run.seed)
+        parts.append(part)
+    frame = pd.concat(parts, ignore_index=True)
+    drawing = plots.figure3(frame, RATE)
+    plots.small_print(
+        drawing, small_print(next(iter(chosen.values())), sorted({one.run.seed for one in chosen.values()}))
+    )
+    return FigureData(frame, drawing, provenance(list(chosen.values())))
+
+
+LINES = {"LIMIT_G -S": "LIMIT-G", "LIMIT_L -S": "LIMIT-L"}
+"""How lines are called where the table's rows say more than is needed."""
+
+
+def _figure4(dataset: str, budget: Budget, store: Store, progress: OnProgress) -> FigureData:
+    (result,) = _chosen(["limit-l-s"], dataset, budget, store, progress).values()
+    training = result.run.training()
+    training.begin_at(result.best_states())
+    task = training.member.task
+    ranked = detection.suspects(task, {"training": training.outputs(task.train)})
+    trained = detection.evaluation_frame(ranked, task)
+    score, wrong = trained["score"].to_numpy(), trained["wrong"].to_numpy()
+    auc = detection.evaluation_auc(score, wrong)
+    top = trained.head(SUSPECTS)
+    images = task.dataset.train_images[torch.from_numpy(top["row"].to_numpy())].numpy()
+    shown = top.assign(row=range(len(top)))
+    drawing = plots.suspect_gallery(shown, images, top["wrong"].tolist())
+    plots.small_print(
+        drawing, f"LIMIT-L, AUC {auc:.2%} on training examples · " + small_print(result, [result.run.seed])
+    )
+    return FigureData(trained.head(1000), drawing, provenance([result]) | {"auc": auc})
+
+
+# Figure 1 of MetaInfoNet: the weights of training examples.
+
+WEIGHERS = {"LossNet": "lossnet", "LogitNet": "logitnet", "MetaInfoNet": "metainfonet", "L2RW": "l2rw"}
+"""The paper's three networks, and L2RW, which weighs without one."""
+
+
+def weights_runs(dataset: str, budget: Budget) -> dict[str, Spec]:
+    """The runs behind the histograms: 40% flip-1 noise, and a meta set of 100 or, for "full" beyond digits,
+    of 1000 clean images; the learning rate falls after two and five sixths of the epochs.
+    """
+    small, full = dataset == "digits", budget == "full"
+    epochs = 60 if full and small else 30
+    fields = {
+        "dataset": dataset,
+        "train_size": None if small else (5000 if full else 2000),
+        "meta_size": 1000 if full and not small else 100,
+        "noise": "flip",
+        "rate": 0.4,
+        "epochs": epochs,
+        "batch_size": 100,
+        "net": "mlp" if small else "cnn",
+        "net_options": {"width": 64, "depth": 2} if small else {},
+        "optimizer": "sgd",
+        "optimizer_options": {"lr": 0.1, "milestones": [epochs * 2 // 3, epochs * 5 // 6]},
+    }
+    return {label: Spec.parse({**fields, "method": name}) for label, name in WEIGHERS.items()}
+
+
+def _weights(dataset: str, budget: Budget, store: Store, progress: OnProgress) -> FigureData:
+    runs = weights_runs(dataset, budget)
+    parts, summaries, results = [], {}, []
+    for position, (label, run) in enumerate(runs.items()):
+
+        def tick(epoch: Any, position: int = position, run: Spec = run) -> None:
+            progress(run.label, (position + epoch.epoch / run.epochs) / len(runs))
+
+        result = store.obtain(run, on_epoch=tick, keep=kept_weights)
+        if not result.arrays():  # made by another command, which keeps none
+            store.remove(run.fingerprint)
+            result = store.obtain(run, on_epoch=tick, keep=kept_weights)
+        task, weights = run.task(), result.arrays()["weights"]
+        clean = (task.train.labels == task.truth.train_labels).numpy()
+        parts.append(evaluation_histogram(weights, clean).assign(method=label))
+        summaries[label] = evaluation_summary(weights, clean)
+        results.append(result)
+        progress(run.label, (position + 1) / len(runs))
+    frame = pd.concat(parts, ignore_index=True)
+    drawing = plots.weight_histograms(frame, summaries)
+    run = results[0].run
+    plots.small_print(
+        drawing, f"flip-1, meta set of {run.meta_size} · " + small_print(results[0], [run.seed])
+    )
+    return FigureData(frame, drawing, provenance(results) | {"summaries": _by_method(summaries, results)})
+
+
+def kept_weights(training: Training) -> dict[str, NDArray[Any]]:
+    """What the training examples weigh at the end, for the store."""
+    weights = training.sample_weights()
+    return {} if weights is None else {"weights": weights.numpy()}
+
+
+def _by_method(summaries: Mapping[str, WeightSummary], results: Sequence[Result]) -> dict[str, Any]:
+    return {
+        label: summary._asdict()
+        | {
+            "best_test_accuracy": float(result.best["test_accuracy"]),
+            "last_test_accuracy": float(result.history["test_accuracy"].tail(10).mean()),
+        }
+        for (label, summary), result in zip(summaries.items(), results, strict=True)
+    }
+
+
+def small_print(result: Result, seeds: Sequence[int]) -> str:
+    """Data set, net, budget, seeds and device in one line."""
+    run = result.run
+    size = f"n = {run.train_size}" if run.train_size else "all of its training split"
+    net, seed = run.member_parts()[1].net.label, ", ".join(map(str, seeds))
+    note = f" · {run.note()}" if run.note() else ""
+    return (
+        f"{run.dataset}, {size}, {run.noise} noise {run.rate:.0%} · {net} · {run.epochs} epochs, "
+        f"batch {run.batch_size} · seed {seed} · {result.circumstances.device}{note}"
+    )
+
+
+def provenance(results: Sequence[Result]) -> dict[str, Any]:
+    """The specs and circumstances behind a figure, as plain values."""
+    return {
+        "runs": [
+            {"fingerprint": result.run.fingerprint, "spec": result.run.model_dump(mode="json")}
+            | asdict(result.circumstances)
+            for result in results
+        ],
+        "made_with": asdict(Circumstances.here(default_device())),
+    }
+
+
+FIGURES: Mapping[str, FigureSpec] = {
+    "limit-fig1": FigureSpec(
+        "Memorisation under 80% uniform noise, and what stops it (LIMIT, Figure 1)", _figure1, True
+    ),
+    "limit-fig2": FigureSpec(
+        "The smallest training error that Theorem 2.1 allows (LIMIT, Figure 2)", _figure2, False
+    ),
+    "limit-fig3": FigureSpec(
+        "Training and test accuracy under 80% uniform noise, by epoch (LIMIT, Figure 3)", _figure3, True
+    ),
+    "limit-fig4": FigureSpec(
+        "The labels that LIMIT suspects most under 80% uniform noise (LIMIT, Figure 4)", _figure4, True
+    ),
+    "limit-table1": FigureSpec("Table 1 of LIMIT, the paper's numbers beside ours", _table1, True),
+    "metainfonet-fig1": FigureSpec(
+        "Sample weights of right and wrong labels under 40% flip-1 noise (MetaInfoNet, Figure 1)",
+        _weights,
+        True,
+    ),
+    "memorization-split": FigureSpec(
+        "Cross-entropy on clean and corrupted labels, epoch by epoch", _split, True
+    ),
+}

@@ -1,0 +1,288 @@
+"""The spec of one training run: what the command line, the store and the figures speak."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, fields, replace
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, TypeAdapter, ValidationError
+from torch import Tensor
+
+from lnlib import data, methods, nets, noise
+from lnlib.data.task import Task, given_task, make_task, split_rows
+from lnlib.errors import InvalidValue, unknown_name
+from lnlib.training import (
+    SGD,
+    Adam,
+    Augmentation,
+    CenterCrop,
+    CropFlip,
+    FlipCrop,
+    Member,
+    Settings,
+    Training,
+    fit,
+)
+
+OPTIMIZERS = {"adam": Adam, "sgd": SGD}
+GIVEN = "given"
+"""The noise of a data set whose training labels are noisy already."""
+AUGMENTATIONS: dict[bool | str, Augmentation | None] = {
+    True: FlipCrop(),
+    "reflect": FlipCrop(mode="reflect"),
+    "crop": CropFlip(),
+    "center": CenterCrop(),
+    False: None,
+}
+Options = dict[str, Any]
+
+
+class Sizes(NamedTuple):
+    """Numbers of images."""
+
+    train: int
+    validation: int
+    test: int
+
+
+class Spec(BaseModel):
+    """Everything that decides a run's numbers, as plain values. `Spec.parse` gives readable errors.
+
+    The `*_options` are the arguments of what the field beside them names: `method="limit",
+    method_options={"beta": 10}`. The seed serves the split, the noise and the run's own streams. A method
+    that begins from another's best weights begins from the run that `sources` gives: this spec with the other
+    method and what `source_options` says (`{"patience": 100}`). Equal specs have equal fingerprints.
+
+    `noise="given"` takes the labels of a data set that came noisy (Clothing1M, CIFAR-10N) as they are: `rate`
+    says nothing then, and there is no imbalance. `augment` is True for LIMIT's flips and crops on CIFAR,
+    "reflect" for MetaInfoNet's; of Clothing1M "crop" takes LIMIT's crops, "center" MetaInfoNet's. `scaling`
+    says by which mean and deviation images are normalised: the data set's own or those of "metainfonet".
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dataset: str = "digits"
+    train_size: PositiveInt | None = None
+    validation: float | PositiveInt = 0.2
+    meta_size: NonNegativeInt = 0
+    imbalance: float = Field(default=1.0, ge=1, allow_inf_nan=False)
+    noise: str = "uniform"
+    rate: float = Field(default=0.5, ge=0, lt=1)
+    noise_options: Options = Field(default_factory=dict)
+    method: str = "cross-entropy"
+    method_options: Options = Field(default_factory=dict)
+    source_options: Options = Field(default_factory=dict)
+    net: str = "mlp"
+    net_options: Options = Field(default_factory=dict)
+    optimizer: str = "adam"
+    optimizer_options: Options = Field(default_factory=dict)
+    epochs: PositiveInt = 60
+    batch_size: PositiveInt = 64
+    evaluate_every: PositiveInt = 1
+    patience: PositiveInt | None = None
+    drop_last: bool = False
+    meta_batch_size: PositiveInt = 100
+    augment: bool | Literal["reflect", "crop", "center"] = False
+    augment_meta: bool = True
+    scaling: Literal["dataset", "metainfonet"] = "dataset"
+    precision: Literal["float32", "bfloat16", "float64"] = "float32"
+    seed: NonNegativeInt = 0
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any]) -> "Spec":
+        """A spec from plain values; raises `UnknownName` for a misspelt field and `InvalidValue` for a bad
+        one, one line each.
+        """
+        for name in values:
+            if name not in cls.model_fields:
+                raise unknown_name("field of a run", name, cls.model_fields)
+        try:
+            run = cls(**values)
+        except ValidationError as error:
+            raise _one_line("field of a run", error) from error
+        if run.noise == GIVEN and run.imbalance != 1:
+            raise InvalidValue(
+                f"labels that came noisy keep their class sizes, got imbalance {run.imbalance:g}; use 1"
+            )
+        run.member_parts()
+        run.sources()
+        return run
+
+    @property
+    def fingerprint(self) -> str:
+        """A short hash of all that decides the numbers; stable across sessions and machines.
+
+        What has its default is left out, so that a field that is new to lnlib changes no fingerprint; a
+        default that changes is caught where a stored spec, which spells all values out, is read again. Two
+        ways to write the same method, network or optimiser have one fingerprint. Of a reader's own folder the
+        names, sizes and dates of its files count.
+        """
+        method, settings = self.member_parts()
+        options: Options = {"method": method, "net": settings.net, "optimizer": settings.optimizer}
+        values = self.model_dump(mode="json", exclude={f"{name}_options" for name in options})
+        defaults = type(self)().model_dump(mode="json")
+        chosen = {name: value for name, value in values.items() if value != defaults[name]}
+        for name, part in options.items():
+            usual = _values(type(part)())
+            chosen[f"{name}_options"] = {
+                key: value for key, value in _values(part).items() if value != usual[key]
+            }
+        text = json.dumps(chosen, sort_keys=True) + self._folder_listing()
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def spelled_out(self) -> "Spec":
+        """The same run with every option of its method, network and optimiser written down."""
+        method, settings = self.member_parts()
+        return self.model_copy(
+            update={
+                "method_options": _values(method),
+                "net_options": _values(settings.net),
+                "optimizer_options": _values(settings.optimizer),
+            }
+        )
+
+    def sources(self) -> dict[str, "Spec"]:
+        """The runs whose best weights this one begins from, by the name of their method."""
+        fields = self.model_dump(exclude={"method", "method_options", "source_options"})
+        names = {source.method for source in self.member_parts()[0].warm_start.values()}
+        return {name: Spec.parse({**fields, "method": name, **self.source_options}) for name in sorted(names)}
+
+    def _folder_listing(self) -> str:
+        if not self.dataset.startswith(data.FOLDER):
+            return ""
+        root = Path(self.dataset.removeprefix(data.FOLDER)).expanduser()
+        files = sorted(path for path in root.rglob("*") if path.is_file())
+        return repr([(str(path.relative_to(root)), *path.stat()[6:9:2]) for path in files])
+
+    @property
+    def label(self) -> str:
+        """The run in a few words, for progress bars and tables."""
+        options = ", ".join(f"{key}={value}" for key, value in self.method_options.items())
+        method = f"{self.method}({options})" if options else self.method
+        tail = f" · imbalance {self.imbalance:g}" if self.imbalance != 1 else ""
+        noise = "labels as they came" if self.noise == GIVEN else f"{self.noise} {self.rate:g}"
+        return f"{method} · {self.dataset} · {noise}{tail} · seed {self.seed}"
+
+    def note(self) -> str:
+        """What the network does to images of this size, in words; empty when nothing."""
+        return self.member_parts()[1].net.note(load(self.dataset).image_shape)
+
+    def matrix(self) -> NDArray[Any]:
+        """The transition matrix (K, K) of the spec."""
+        return noise.matrix(self.noise, self.rate, load(self.dataset).num_classes, **self.noise_options)
+
+    @property
+    def comes_noisy(self) -> bool:
+        """Whether the data set's training labels are noisy already; loads the data."""
+        dataset = load(self.dataset)
+        return dataset.num_clean is not None or dataset.given_labels is not None
+
+    def task(self) -> Task:
+        """The task: data, splits and given labels."""
+        if self.noise == GIVEN:
+            sizes = {"train_size": self.train_size, "validation": self.validation}
+            return given_task(self._scaled(), self.seed, meta_size=self.meta_size, **sizes)  # type: ignore[arg-type]
+        return make_task(self._scaled(), self.matrix(), self.seed, **self._splits())
+
+    def _scaled(self) -> data.Dataset:
+        dataset = load(self.dataset)
+        return _as_metainfonet(dataset) if self.scaling == "metainfonet" else dataset
+
+    def sizes(self) -> Sizes:
+        """How many images the splits hold; loads the data."""
+        dataset = load(self.dataset)
+        if self.imbalance != 1:
+            rows = split_rows(dataset, self.seed, **self._splits())
+            return Sizes(len(rows["training"]), len(rows["validation"]), len(dataset.test_labels))
+        # Clean examples among the training images hold the meta set, and are not trained on.
+        total = len(dataset.train_labels) - (dataset.num_clean or 0)
+        held = round(self.validation * total) if isinstance(self.validation, float) else self.validation
+        left = total - held - (0 if dataset.num_clean else self.meta_size)
+        return Sizes(left if self.train_size is None else self.train_size, held, len(dataset.test_labels))
+
+    def _splits(self) -> Options:
+        names = ("train_size", "validation", "meta_size", "imbalance")
+        return {name: getattr(self, name) for name in names}
+
+    def member_parts(self) -> tuple[methods.Method, Settings]:
+        """The method and the settings; raises for unknown names and bad values, without touching data."""
+        settings = Settings(
+            net=_built("network", nets.NETS, self.net, self.net_options),
+            optimizer=_built("optimizer", OPTIMIZERS, self.optimizer, self.optimizer_options),
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            evaluate_every=self.evaluate_every,
+            patience=self.patience,
+            drop_last=self.drop_last,
+            meta_batch_size=self.meta_batch_size,
+            augment=AUGMENTATIONS[self.augment],
+            augment_meta=self.augment_meta,
+            precision=self.precision,
+        )
+        return _built("method", methods.METHODS, self.method, self.method_options), settings
+
+    def member(self) -> Member:
+        """The run as a member of a sweep."""
+        return Member(self.member_parts()[0], self.task(), self.seed)
+
+    def training(
+        self,
+        device: torch.device | None = None,
+        start: Mapping[str, Mapping[str, Tensor]] | None = None,
+    ) -> Training:
+        """The training run, not yet begun; `start` is as for `fit`."""
+        method, settings = self.member_parts()
+        parts = {name: getattr(settings, name) for name in settings.__dataclass_fields__}
+        return fit(method, self.task(), seed=self.seed, device=device, start=start, **parts)
+
+
+@lru_cache(maxsize=2)
+def load(name: str) -> data.Dataset:
+    """The data set called `name`, kept while runs on it follow one another."""
+    return data.load(name)
+
+
+@lru_cache(maxsize=2)
+def _as_metainfonet(dataset: data.Dataset) -> data.Dataset:
+    return replace(dataset, mean=data.METAINFONET_MEAN, std=data.METAINFONET_STD)
+
+
+def _built(kind: str, known: Mapping[str, type], name: str, options: Options) -> Any:
+    """The dataclass called `name` with its fields read from plain values ("10" and 10 are both 10.0 for a
+    float).
+    """
+    if name not in known:
+        raise unknown_name(kind, name, known)
+    names = [part.name for part in fields(known[name])]
+    for option in options:
+        if option not in names:
+            raise unknown_name(f"option of {name}", option, names or ["none at all"])
+    try:
+        return _adapter(known[name]).validate_python(options)
+    except ValidationError as error:
+        raise _one_line(f"option of {name}", error) from error
+
+
+@cache
+def _adapter(kind: type) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+def _values(part: Any) -> Options:
+    """The options of a method, network or optimiser with their values."""
+    return asdict(part)
+
+
+def _one_line(what: str, error: ValidationError) -> InvalidValue:
+    first = error.errors()[0]
+    own = first.get("ctx", {}).get("error")
+    if isinstance(own, InvalidValue):
+        return own
+    where = ".".join(str(part) for part in first["loc"])
+    expected = first["msg"][:1].lower() + first["msg"][1:]
+    return InvalidValue(f"{where}, {what}: {expected}, got {first['input']!r}; see `lnlib train --help`")

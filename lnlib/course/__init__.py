@@ -2,11 +2,11 @@
 
 from typing import Any
 
+import lnlib.course.labs as labs
+
 
 def __getattr__(attribute: str) -> Any:
     """The labs by name, `from lnlib.course import FanoLab`, each imported when it is asked for."""
-    from lnlib.course import labs
-
     if attribute in labs.LABS.values():
         return getattr(labs, attribute)
     raise AttributeError(f"module {__name__!r} has no attribute {attribute!r}")

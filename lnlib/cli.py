@@ -23,6 +23,7 @@ import typer
 from typer.core import TyperGroup
 
 from lnlib import __version__
+from lnlib.catalog import METHODS, NETS
 from lnlib.errors import InvalidValue, LnlibError
 
 if TYPE_CHECKING:
@@ -31,33 +32,6 @@ if TYPE_CHECKING:
     from lnlib.training import Epoch, Training
 
 START = Path("notebooks/00_start_here.ipynb")
-METHODS = (
-    "cross-entropy",
-    "noisy-gradients",
-    "mae",
-    "forward-correction",
-    "backward-correction",
-    "dmi",
-    "soft-regularization",
-    "limit",
-    "focal",
-    "class-balanced",
-    "fine-tuning",
-    "bootstrap",
-    "s-model",
-    "self-paced",
-    "co-teaching",
-    "d2l",
-    "mentornet",
-    "mlnt",
-    "lccn",
-    "l2rw",
-    "lossnet",
-    "logitnet",
-    "metainfonet",
-)
-"""What `--help` names, which should not wait for PyTorch; a test compares it with the library."""
-NETS = ("mlp", "cnn", "resnet32", "resnet34", "resnet50", "wrn-28-10")
 FIRST_PORT = 8888
 SERVER_START_SECONDS = 60
 

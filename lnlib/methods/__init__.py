@@ -1,6 +1,4 @@
-"""Every method of the two papers, one file each; `METHODS` finds them by name."""
-
-from collections.abc import Mapping
+"""Every method of the two papers, one file each; `lnlib.catalog` names them."""
 
 from lnlib.methods.backward_correction import BackwardCorrection
 from lnlib.methods.base import Batch, Draw, Examples, Method, Nets, Phase, WarmStart
@@ -33,7 +31,6 @@ __all__ = [
     "L2RW",
     "LCCN",
     "LIMIT",
-    "METHODS",
     "MLNT",
     "BackwardCorrection",
     "Batch",
@@ -60,32 +57,3 @@ __all__ = [
     "SoftRegularization",
     "WarmStart",
 ]
-
-METHODS: Mapping[str, type[Method]] = {
-    method.name: method
-    for method in (
-        CrossEntropy,
-        NoisyGradients,
-        MeanAbsoluteError,
-        ForwardCorrection,
-        BackwardCorrection,
-        DMI,
-        SoftRegularization,
-        LIMIT,
-        FocalLoss,
-        ClassBalanced,
-        FineTuning,
-        Bootstrap,
-        SModel,
-        SelfPaced,
-        CoTeaching,
-        D2L,
-        MentorNet,
-        MLNT,
-        LCCN,
-        L2RW,
-        LossNet,
-        LogitNet,
-        MetaInfoNet,
-    )
-}

@@ -4,7 +4,6 @@ Patrini et al. (2017), theorem 1. Not in LIMIT's tables; the course sets it besi
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -19,9 +18,6 @@ class BackwardCorrection(MatrixCorrection):
 
     It can be negative, and its variance grows with the noise.
     """
-
-    name: ClassVar[str] = "backward-correction"
-    label: ClassVar[str] = "Backward"
 
     def loss(self, nets: Nets, batch: Batch) -> Tensor:
         """The mean corrected loss, in nats."""

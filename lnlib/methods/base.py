@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from lnlib import catalog
 from lnlib.data.task import Visible
 from lnlib.errors import InvalidValue
 from lnlib.nets import Net
@@ -129,12 +130,19 @@ class Phase(NamedTuple):
 
 @dataclass(frozen=True)
 class Method:
-    """A subclass needs `name`, `label` and `loss`, and overrides what else it uses."""
+    """A subclass needs `loss`, and overrides what else it uses. Its name and label stand in
+    `lnlib.catalog`; one that is not there states its own.
+    """
 
     name: ClassVar[str]
     label: ClassVar[str]
     stackable: ClassVar[bool] = True
     """Whether `torch.func.vmap` can train many runs at once; a recurrent network, say, cannot be stacked."""
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if known := catalog.entry_of(catalog.METHODS, cls):
+            cls.name, cls.label = known[0], known[1].label
 
     @property
     def warm_start(self) -> Mapping[str, WarmStart]:

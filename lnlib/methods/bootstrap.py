@@ -5,7 +5,7 @@ Reed et al. (2015).
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -26,9 +26,6 @@ class Bootstrap(Method):
     That MetaInfoNet's row is the hard kind is recalled from Meta-Weight-Net, not checked. Raises
     `InvalidValue` for an unknown kind and β outside [0, 1].
     """
-
-    name: ClassVar[str] = "bootstrap"
-    label: ClassVar[str] = "Bootstrap"
 
     kind: Literal["hard", "soft"] = "hard"
     beta: float | None = None

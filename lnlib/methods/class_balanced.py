@@ -5,7 +5,6 @@ Cui et al. (2019), section 4.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Float64, Int
@@ -25,9 +24,6 @@ class ClassBalanced(Method):
     MetaInfoNet does not say which loss is weighted, nor β: softmax cross-entropy and the default of the
     authors' scripts, .9999. Raises `InvalidValue` for β outside [0, 1).
     """
-
-    name: ClassVar[str] = "class-balanced"
-    label: ClassVar[str] = "Class-balanced"
 
     beta: float = 0.9999
 

@@ -6,7 +6,6 @@ Han et al. (2018), algorithm 1.
 
 from dataclasses import dataclass
 from math import log
-from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -33,9 +32,6 @@ class CoTeaching(Method):
     this does not do. Raises `InvalidValue` for a forget rate outside [0, 1), an exponent of 0 or below and
     fewer than one ramp epoch.
     """
-
-    name: ClassVar[str] = "co-teaching"
-    label: ClassVar[str] = "Co-teaching"
 
     forget_rate: float = 0.2
     ramp_epochs: int = 10

@@ -1,7 +1,6 @@
 """Cross-entropy, the baseline of both papers (LIMIT section 4, rows "CE"; MetaInfoNet, rows "Standard")."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from torch import Tensor
 
@@ -13,9 +12,6 @@ class CrossEntropy(Method):
     """The mean of −log softmax(h(x))_y over the batch; its gradient at the logits of one example is (s −
     y)/B.
     """
-
-    name: ClassVar[str] = "cross-entropy"
-    label: ClassVar[str] = "CE"
 
     def loss(self, nets: Nets, batch: Batch) -> Tensor:
         """Mean cross-entropy on the given labels, in nats."""

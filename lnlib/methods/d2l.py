@@ -2,7 +2,6 @@
 
 import copy
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -29,9 +28,6 @@ class D2L(Method):
     turn the authors' later code uses another loss than cross-entropy. Raises `InvalidValue` for a negative
     `init_epoch` and a `window` below 2.
     """
-
-    name: ClassVar[str] = "d2l"
-    label: ClassVar[str] = "D2L"
 
     init_epoch: int = 5
     window: int = 5

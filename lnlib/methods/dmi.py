@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from math import log
-from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -25,9 +24,6 @@ class DMI(Method):
     float64 through its logarithm: with K = 100 it exceeds float32. `lr` is the method's own learning rate
     (Adam; the paper's grid is 1e-3 to 1e-6), by default the run's. Negative values are normal.
     """
-
-    name: ClassVar[str] = "dmi"
-    label: ClassVar[str] = "DMI"
 
     lr: float | None = None
 

@@ -3,7 +3,6 @@
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from torch import Tensor
 
@@ -21,9 +20,6 @@ class FineTuning(Method):
     the change. When training starts, raises `InvalidValue` without a meta set and where the run is no longer
     than `last_epochs`.
     """
-
-    name: ClassVar[str] = "fine-tuning"
-    label: ClassVar[str] = "Fine-tuning"
 
     last_epochs: int = 10
 

@@ -4,7 +4,6 @@ Lin et al. (2017), eq. (4).
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -22,9 +21,6 @@ class FocalLoss(Method):
     sigmoids in place of the softmax, as Lin et al. do (γ = 2 and a class weight of .25: recalled, not checked
     against the original). Raises `InvalidValue` for a negative γ.
     """
-
-    name: ClassVar[str] = "focal"
-    label: ClassVar[str] = "Focal loss"
 
     gamma: float = 1.0
 

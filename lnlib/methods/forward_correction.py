@@ -4,7 +4,6 @@ LIMIT, section 4, row "FW"; Patrini et al. (2017), theorem 2.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -18,9 +17,6 @@ SMALLEST = 1e-10
 @dataclass(frozen=True)
 class ForwardCorrection(MatrixCorrection):
     """The mean of −log (sᵀT)_y: s is the softmax of the logits, T the transition matrix."""
-
-    name: ClassVar[str] = "forward-correction"
-    label: ClassVar[str] = "FW"
 
     def loss(self, nets: Nets, batch: Batch) -> Tensor:
         """Mean cross-entropy of the given labels under the noisy predictions, in nats."""

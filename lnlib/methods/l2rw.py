@@ -4,7 +4,6 @@ MetaInfoNet's tables, row "L2RW"; Ren et al. (2018).
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -39,9 +38,6 @@ class L2RW(Method):
     At ε = 0 the virtual step stands still, so its length cancels. The weights of a batch sum to one; a batch
     in which no gradient agrees is skipped and counted. Raises `InvalidValue` for a task without a meta set.
     """
-
-    name: ClassVar[str] = "l2rw"
-    label: ClassVar[str] = "L2RW"
 
     def networks(self, new_net: NewNet, task: Visible) -> dict[str, nn.Module]:
         """The classifier."""

@@ -1,7 +1,6 @@
 """Latent class-conditional noise (MetaInfoNet, table 5, row "LCCN"; Yao et al., 2019)."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int
@@ -34,9 +33,6 @@ class LCCN(Method):
     examples whose latent label is not the given one. Raises `InvalidValue` for an alpha that is not positive,
     a negative `warmup` and `every` below 1.
     """
-
-    name: ClassVar[str] = "lccn"
-    label: ClassVar[str] = "LCCN"
 
     alpha: float = 1.0
     warmup: float = 0.43

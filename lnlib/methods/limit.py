@@ -6,7 +6,7 @@ sampling.
 
 from dataclasses import dataclass
 from math import sqrt
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -33,9 +33,6 @@ class LIMIT(Method):
     ‖μ‖², the L² of Proposition 3.1. Raises `InvalidValue` for an unknown q, scale or init and for negative β
     or σ. Source: LIMIT, sections 3.3-3.4 and 4.2.
     """
-
-    name: ClassVar[str] = "limit"
-    label: ClassVar[str] = "LIMIT"
 
     q: Distribution = "laplace"
     beta: float = 10.0

@@ -4,7 +4,6 @@ MetaInfoNet, section 4.2.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -20,9 +19,6 @@ class LogitNet(MetaWeighting):
     With `linear` one linear layer maps the logits first: the control that tells MetaInfoNet's bottleneck from
     its additional layer.
     """
-
-    name: ClassVar[str] = "logitnet"
-    label: ClassVar[str] = "LogitNet"
 
     linear: bool = False
 

@@ -4,7 +4,6 @@ MetaInfoNet, section 3.2; Shu et al. (2019).
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -16,9 +15,6 @@ from lnlib.nets.weighting import WeightFromLoss
 @dataclass(frozen=True)
 class LossNet(MetaWeighting):
     """w̃ = σ(W₂ ReLU(W₁ ℓ)), where ℓ is the example's cross-entropy; see `MetaWeighting`."""
-
-    name: ClassVar[str] = "lossnet"
-    label: ClassVar[str] = "LossNet"
 
     def new_weighting(self, num_classes: int) -> nn.Module:
         """1-100-1."""

@@ -3,7 +3,6 @@
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -18,9 +17,6 @@ class MeanAbsoluteError(Method):
     Its gradient at the logits, 2·s_y·(s − y), vanishes with s_y: with 100 classes s_y ≈ .01 at the start and
     learning hardly begins. LIMIT's section 4.2 prints it without the 2, which Adam does not notice.
     """
-
-    name: ClassVar[str] = "mae"
-    label: ClassVar[str] = "MAE"
 
     def loss(self, nets: Nets, batch: Batch) -> Tensor:
         """The mean absolute error on the given labels."""

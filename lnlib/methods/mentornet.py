@@ -4,7 +4,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -66,9 +66,6 @@ class MentorNet(Method):
     known; here it is the cross-entropy to v*. Raises `InvalidValue` for values outside of their range and for
     a learned curriculum without a meta set.
     """
-
-    name: ClassVar[str] = "mentornet"
-    label: ClassVar[str] = "MentorNet"
 
     curriculum: Literal["predefined", "learned"] = "predefined"
     percentile: float = 0.75

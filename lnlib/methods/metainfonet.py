@@ -27,8 +27,6 @@ class MetaInfoNet(MetaWeighting):
     `InvalidValue` for λ that is negative or not finite and d below 1.
     """
 
-    name: ClassVar[str] = "metainfonet"
-    label: ClassVar[str] = "MetaInfoNet"
     bottleneck: ClassVar[bool] = True
 
     lam: float = 0.1

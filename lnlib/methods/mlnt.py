@@ -2,7 +2,7 @@
 
 import copy
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -49,9 +49,6 @@ class MLNT(Method):
     whole with each result as a mentor (this is one such round). The original's details are recalled, not
     checked. Raises `InvalidValue` for values that cannot train.
     """
-
-    name: ClassVar[str] = "mlnt"
-    label: ClassVar[str] = "MLNT"
 
     label_sets: int = 10
     fast_lr: float = 0.02

@@ -4,7 +4,7 @@ The control for LIMIT with sampling: it too limits the information in gradients,
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 from torch import Tensor
 
@@ -21,9 +21,6 @@ class NoisyGradients(Method):
     example: with its batches of 256 a std of .1 means 25.6. Raises `InvalidValue` for an unknown kind of
     noise or scale and a negative std. Source: LIMIT, section 4.1.
     """
-
-    name: ClassVar[str] = "noisy-gradients"
-    label: ClassVar[str] = "CE + noise"
 
     noise: Literal["gaussian", "laplace"] = "gaussian"
     std: float = 0.1

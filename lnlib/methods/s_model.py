@@ -6,7 +6,7 @@ Goldberger and Ben-Reuven (2017), the simple model: the matrix does not depend o
 
 from dataclasses import dataclass
 from math import isqrt, log
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -30,9 +30,6 @@ class SModel(Method):
     is wrong, evenly. Both as in the authors' code. Raises `InvalidValue` for another init and a rate outside
     (0, 1).
     """
-
-    name: ClassVar[str] = "s-model"
-    label: ClassVar[str] = "S-Model"
 
     init: Literal["confusion", "soft", "prior"] = "confusion"
     rate: float = 0.46

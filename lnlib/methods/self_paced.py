@@ -4,7 +4,7 @@ Kumar et al. (2010); the moving threshold is that of MentorNet's code (Jiang et 
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -29,9 +29,6 @@ class SelfPaced(Method):
     labels leaves as many out. Each epoch reports the share of selected examples. Raises `InvalidValue` for
     another schedule, a percentile, decay or final share outside [0, 1].
     """
-
-    name: ClassVar[str] = "self-paced"
-    label: ClassVar[str] = "Self-paced"
 
     schedule: Literal["percentile", "fraction"] = "percentile"
     percentile: float = 0.7

@@ -1,7 +1,6 @@
 """Penalising the information in gradients instead of predicting them (LIMIT, section 3.2, eq. (11))."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -20,9 +19,6 @@ class SoftRegularization(Method):
     last layer has no bias, here it has one, whose gradient does not contain z. Raises `InvalidValue` for a
     negative λ or β.
     """
-
-    name: ClassVar[str] = "soft-regularization"
-    label: ClassVar[str] = "Soft reg."
 
     lam: float = 0.01
     beta: float = 0.0

@@ -2,7 +2,6 @@
 module.
 """
 
-from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
 
 from torch import nn
@@ -17,7 +16,6 @@ from lnlib.nets.wide_resnet import WideResNet
 __all__ = [
     "CNN",
     "MLP",
-    "NETS",
     "BatchNorm1d",
     "Dropout",
     "Linear",
@@ -50,13 +48,3 @@ class NetSpec(Protocol):
     def build(self, image_shape: tuple[int, int, int], num_classes: int, role: str = ...) -> nn.Module:
         """A new classifier for images of shape (C, H, W) whose forward gives (logits, features)."""
         ...
-
-
-NETS: Mapping[str, type] = {
-    "mlp": MLP,
-    "cnn": CNN,
-    "resnet32": ResNet32,
-    "resnet34": ResNet34,
-    "resnet50": ResNet50,
-    "wrn-28-10": WideResNet,
-}

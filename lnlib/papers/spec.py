@@ -13,12 +13,11 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, TypeAdapter, ValidationError
 from torch import Tensor
 
-from lnlib import data, methods, nets, noise
+from lnlib import data, methods, noise
+from lnlib.catalog import METHODS, NETS, Entry
 from lnlib.data.task import Task, given_task, make_task, split_rows
 from lnlib.errors import InvalidValue, unknown_name
 from lnlib.training import (
-    SGD,
-    Adam,
     Augmentation,
     CenterCrop,
     CropFlip,
@@ -29,7 +28,7 @@ from lnlib.training import (
     fit,
 )
 
-OPTIMIZERS = {"adam": Adam, "sgd": SGD}
+OPTIMIZERS = {"adam": Entry("lnlib.optimizers", "Adam"), "sgd": Entry("lnlib.optimizers", "SGD")}
 GIVEN = "given"
 """The noise of a data set whose training labels are noisy already."""
 AUGMENTATIONS: dict[bool | str, Augmentation | None] = {
@@ -212,7 +211,7 @@ class Spec(BaseModel):
     def member_parts(self) -> tuple[methods.Method, Settings]:
         """The method and the settings; raises for unknown names and bad values, without touching data."""
         settings = Settings(
-            net=_built("network", nets.NETS, self.net, self.net_options),
+            net=_built("network", NETS, self.net, self.net_options),
             optimizer=_built("optimizer", OPTIMIZERS, self.optimizer, self.optimizer_options),
             epochs=self.epochs,
             batch_size=self.batch_size,
@@ -224,7 +223,7 @@ class Spec(BaseModel):
             augment_meta=self.augment_meta,
             precision=self.precision,
         )
-        return _built("method", methods.METHODS, self.method, self.method_options), settings
+        return _built("method", METHODS, self.method, self.method_options), settings
 
     def member(self) -> Member:
         """The run as a member of a sweep."""
@@ -252,18 +251,19 @@ def _as_metainfonet(dataset: data.Dataset) -> data.Dataset:
     return replace(dataset, mean=data.METAINFONET_MEAN, std=data.METAINFONET_STD)
 
 
-def _built(kind: str, known: Mapping[str, type], name: str, options: Options) -> Any:
+def _built(kind: str, known: Mapping[str, Entry], name: str, options: Options) -> Any:
     """The dataclass called `name` with its fields read from plain values ("10" and 10 are both 10.0 for a
     float).
     """
     if name not in known:
         raise unknown_name(kind, name, known)
-    names = [part.name for part in fields(known[name])]
+    wanted = known[name].load()
+    names = [part.name for part in fields(wanted)]
     for option in options:
         if option not in names:
             raise unknown_name(f"option of {name}", option, names or ["none at all"])
     try:
-        return _adapter(known[name]).validate_python(options)
+        return _adapter(wanted).validate_python(options)
     except ValidationError as error:
         raise _one_line(f"option of {name}", error) from error
 

@@ -27,10 +27,10 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lnlib.catalog import METHODS
 from lnlib.device import default_device, describe, processor
 from lnlib.errors import CheckpointError, LnlibError, TrainingDiverged, unknown_name
 from lnlib.files import whole_file, write_text
-from lnlib.methods import METHODS
 from lnlib.papers.spec import Spec
 from lnlib.training import Epoch, Training, checkpoint
 
@@ -127,7 +127,7 @@ class StoredRun:
         """The method with the options that differ from its defaults: "limit(beta=3.0)"."""
         name, options = self.spec.get("method", ""), self.spec.get("method_options", {})
         # As the spec has come back from its file: lists in place of tuples.
-        usual = json.loads(json.dumps(asdict(METHODS[name]()))) if name in METHODS else {}
+        usual = json.loads(json.dumps(asdict(METHODS[name].load()()))) if name in METHODS else {}
         changed = [f"{key}={value}" for key, value in options.items() if usual.get(key, self) != value]
         return f"{name}({', '.join(changed)})" if changed else name
 

@@ -12,12 +12,12 @@ import pytest
 from typer.testing import CliRunner, Result
 
 import lnlib
-from lnlib import cli, data, doctor
+from lnlib import cli, data, doctor, methods, nets
+from lnlib.catalog import METHODS, NETS
 from lnlib.course.labs import LABS
 from lnlib.doctor import Check
 from lnlib.errors import DataUnavailable
-from lnlib.methods import METHODS, MetaInfoNet
-from lnlib.nets import NETS
+from lnlib.methods import MetaInfoNet
 from lnlib.papers.spec import Spec
 from lnlib.training import SGD
 
@@ -265,8 +265,14 @@ def test_train_takes_a_meta_set_a_long_tail_and_what_the_noise_needs() -> None:
     assert "without a meta set; make it with meta_size=100 or --meta-size 100" in without
 
 
-def test_help_names_what_there_is() -> None:
-    assert tuple(METHODS) == cli.METHODS and tuple(NETS) == cli.NETS
+def test_the_catalogue_names_every_method_and_network() -> None:
+    assert {entry.load() for entry in METHODS.values()} == {
+        kind for kind in vars(methods).values() if isinstance(kind, type) and hasattr(kind, "name")
+    }
+    assert {entry.load() for entry in NETS.values()} == {
+        kind for kind in vars(nets).values() if hasattr(kind, "build") and kind is not nets.NetSpec
+    }
+    assert all(entry.load().name == name and entry.label for name, entry in METHODS.items())
 
 
 def test_train_prints_a_table_and_keeps_the_progress_out_of_it() -> None:

@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 
 from lnlib import bounds, methods
+from lnlib.catalog import METHODS, Entry
 from lnlib.course import plots
 from lnlib.data import METAINFONET_MEAN
 from lnlib.errors import InvalidValue, LnlibError, UnknownName
 from lnlib.files import write_text
-from lnlib.methods import METHODS
 from lnlib.papers import figures
 from lnlib.papers.spec import Spec
 from lnlib.papers.store import Store
@@ -63,22 +63,24 @@ def test_a_spec_spelled_out_is_the_same_run_with_every_option_written_down():
     assert spelled.method_options["beta"] == 10.0 and spelled.optimizer_options["lr"] == 1e-3
 
 
+@dataclass(frozen=True)
+class Wider(methods.LIMIT):
+    gamma: float = 0.0
+
+
+@dataclass(frozen=True)
+class Milder(methods.LIMIT):
+    beta: float = 1.0
+
+
 def test_an_option_that_is_new_leaves_fingerprints_and_a_new_default_changes_them(monkeypatch):
     run = Spec.parse({"method": "limit"})
     before, spelled = run.fingerprint, run.spelled_out()
 
-    @dataclass(frozen=True)
-    class Wider(methods.LIMIT):
-        gamma: float = 0.0
-
-    monkeypatch.setitem(METHODS, "limit", Wider)
+    monkeypatch.setitem(METHODS, "limit", Entry(__name__, "Wider"))
     assert run.fingerprint == before
 
-    @dataclass(frozen=True)
-    class Milder(methods.LIMIT):
-        beta: float = 1.0
-
-    monkeypatch.setitem(METHODS, "limit", Milder)
+    monkeypatch.setitem(METHODS, "limit", Entry(__name__, "Milder"))
     # What was stored under the old default is no longer found under its name: the store sets it aside.
     assert spelled.fingerprint != before == run.fingerprint
 

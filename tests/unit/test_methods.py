@@ -5,8 +5,9 @@ import pytest
 import torch
 from torch import nn
 
+from lnlib.catalog import METHODS
 from lnlib.errors import InvalidValue
-from lnlib.methods import LIMIT, METHODS, Batch, CrossEntropy
+from lnlib.methods import LIMIT, Batch, CrossEntropy
 from lnlib.methods.base import cross_entropy, one_hot
 from lnlib.methods.limit import lambda_to_sigma
 from lnlib.nets import MLP, Memory, Net
@@ -123,7 +124,7 @@ def test_bad_hyper_parameters_name_value_and_remedy():
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_trains_in_bfloat16_about_as_in_float32(name, make_digits_task):
     options = {"last_epochs": 1} if name == "fine-tuning" else {}
-    method, task = METHODS[name](**options), make_digits_task(0.2, train_size=300, meta_size=50)
+    method, task = METHODS[name].load()(**options), make_digits_task(0.2, train_size=300, meta_size=50)
     settings = {"net": MLP(16, 1), "batch_size": 100, "optimizer": SGD(0.01), "epochs": 2}
     best = {}
     for source in method.warm_start.values():

@@ -12,10 +12,11 @@ import torch
 from typer.testing import CliRunner
 
 from lnlib import cli
+from lnlib.catalog import METHODS, Entry
 from lnlib.course import plots
 from lnlib.data import Dataset
 from lnlib.errors import InvalidValue, TrainingDiverged, UnknownName
-from lnlib.methods import METHODS, CrossEntropy
+from lnlib.methods import CrossEntropy
 from lnlib.papers import runner, tables
 from lnlib.papers.presets import TABLES, cell_runs, named_cells, named_rows
 from lnlib.papers.presets.limit import BUDGETS, TABLE1, TABLE2
@@ -255,7 +256,7 @@ class Diverging(CrossEntropy):
 
 
 def test_a_run_that_diverges_is_marked_and_the_rest_is_made(tmp_path, monkeypatch):
-    monkeypatch.setitem(METHODS, "mae", Diverging)
+    monkeypatch.setitem(METHODS, "mae", Entry(__name__, "Diverging"))
     store, request = Store(tmp_path), Request.parse("limit-table1", rows=["ce", "mae", "limit-l-s"], **SHORT)
     for _ in range(2):  # made, and found
         frame = reproduce(request, store).set_index(["row", "cell"])

@@ -8,10 +8,11 @@ import torch.nn.functional as F
 from torchvision.models import ResNet50_Weights, resnet50
 
 from lnlib import data, noise
+from lnlib.catalog import NETS
 from lnlib.data.task import make_task
 from lnlib.errors import DataUnavailable, InvalidValue
 from lnlib.methods import LIMIT, CrossEntropy
-from lnlib.nets import NETS, ResNet32, ResNet34, ResNet50, WideResNet
+from lnlib.nets import ResNet32, ResNet34, ResNet50, WideResNet
 from lnlib.training import SGD, FlipCrop, Member, fit, sweep
 
 
@@ -22,7 +23,7 @@ def count(module: torch.nn.Module) -> int:
 @pytest.mark.parametrize(("num_classes", "expected"), [(10, 21_282_122), (100, 21_328_292)])
 @pytest.mark.parametrize("role", ["classifier", "predictor"])
 def test_resnet34_has_the_parameters_of_the_reference_code(num_classes, expected, role):
-    assert count(NETS["resnet34"]().build((3, 32, 32), num_classes, role)) == expected
+    assert count(NETS["resnet34"].load()().build((3, 32, 32), num_classes, role)) == expected
 
 
 @pytest.mark.parametrize(
@@ -36,11 +37,11 @@ def test_resnet34_has_the_parameters_of_the_reference_code(num_classes, expected
 )
 def test_metainfonets_networks_have_the_parameters_of_their_usual_code(name, num_classes, expected):
     with torch.device("meta"):
-        assert count(NETS[name]().build((3, 32, 32), num_classes)) == expected
+        assert count(NETS[name].load()().build((3, 32, 32), num_classes)) == expected
 
 
 def test_resnet50_has_torchvisions_parameters_under_a_last_layer_of_its_own():
-    ours = count(NETS["resnet50"]().build((3, 224, 224), 14))
+    ours = count(NETS["resnet50"].load()().build((3, 224, 224), 14))
     assert ours == count(resnet50()) - 1000 * 2049 + 14 * 2049
 
 
@@ -135,7 +136,7 @@ def two_classes(shape: tuple[int, int, int], count: int = 20) -> data.Dataset:
 def test_wrn_28_10_takes_a_training_step():
     task = make_task(two_classes((3, 8, 8), 8), noise.uniform(0.0, 2), validation=4)
     settings = {"optimizer": SGD(), "batch_size": 4, "epochs": 1, "augment": FlipCrop(2, "reflect")}
-    run = fit(CrossEntropy(), task, net=NETS["wrn-28-10"](), **settings)
+    run = fit(CrossEntropy(), task, net=NETS["wrn-28-10"].load()(), **settings)
     before = run.networks["classifier"].blocks[0].first.weight.detach().clone()
     (epoch,) = run
     net = run.networks["classifier"]

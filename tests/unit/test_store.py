@@ -12,9 +12,10 @@ import pandas as pd
 import pytest
 import torch
 
+from lnlib.catalog import METHODS, Entry
 from lnlib.device import processor
 from lnlib.errors import LnlibError, TrainingDiverged, UnknownName
-from lnlib.methods import METHODS, CrossEntropy
+from lnlib.methods import CrossEntropy
 from lnlib.papers.spec import Spec
 from lnlib.papers.store import SET_ASIDE, DamagedRun, Store, StoredRun
 
@@ -197,7 +198,7 @@ class Diverging(CrossEntropy):
 
 
 def test_a_run_that_diverges_says_so_and_keeps_its_last_good_checkpoint(tmp_path, monkeypatch):
-    monkeypatch.setitem(METHODS, "diverging", Diverging)
+    monkeypatch.setitem(METHODS, "diverging", Entry(__name__, "Diverging"))
     store, run = Store(tmp_path), Spec.parse(SMALL | {"method": "diverging", "epochs": 5})
     with pytest.raises(TrainingDiverged, match="not a finite number at step 4, in epoch 3"):
         store.obtain(run, checkpoint_seconds=0)

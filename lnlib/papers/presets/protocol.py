@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
+from lnlib.catalog import METHODS
 from lnlib.errors import InvalidValue, unknown_name
-from lnlib.methods import METHODS
 from lnlib.papers.spec import GIVEN, Spec
 
 Options = Mapping[str, Any]
@@ -218,7 +218,7 @@ def cell_runs(
         steps = [round(share * length) for share in table.milestones]
         fields["optimizer_options"] = {**setup.get("optimizer_options", {}), "milestones": steps}
     options = {**row.options, **row.options_of(Spec.parse(fields))}
-    begins_from_another = bool(METHODS[row.method](**options).warm_start)
+    begins_from_another = bool(METHODS[row.method].load()(**options).warm_start)
     fields |= {
         "method": row.method,
         "source_options": {"patience": source} if begins_from_another and source != patience else {},

@@ -5,7 +5,7 @@ biases or BatchNorm.
 import contextlib
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
 
@@ -95,6 +95,31 @@ def _import_compiler() -> None:
     with contextlib.suppress(ImportError):  # which the optimiser will raise itself
         import_module("torch._dynamo")
     _importing.clear()
+
+
+@torch.no_grad()
+def step_except(skipped: Tensor, optimizer: torch.optim.Optimizer) -> None:
+    """One step of the runs that are not `skipped` (M,); the others keep weights and momenta.
+
+    Masked, so that nothing waits to learn whether one is skipped. Adam's count of steps, which the runs of a
+    stack share, goes on.
+    """
+    before = {place: value.clone() for place, value in _moved(optimizer)}
+    optimizer.step()
+    for place, value in _moved(optimizer):
+        old = before.get(place, torch.zeros_like(value))  # momenta begin with the first step
+        # The weights of a run alone have no axis for the runs.
+        stays = skipped[0] if len(skipped) == 1 else skipped.view(-1, *[1] * (value.ndim - 1))
+        torch.where(stays, old, value, out=value)
+
+
+def _moved(optimizer: torch.optim.Optimizer) -> Iterator[tuple[tuple[Tensor, str], Tensor]]:
+    """The weights, and what the optimiser keeps of their size."""
+    for weight in (weight for group in optimizer.param_groups for weight in group["params"]):
+        yield (weight, "weight"), weight.detach()
+        for name, value in optimizer.state.get(weight, {}).items():
+            if isinstance(value, Tensor) and value.shape == weight.shape:
+                yield (weight, name), value
 
 
 def _groups(

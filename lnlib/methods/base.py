@@ -138,6 +138,8 @@ class Method:
     label: ClassVar[str]
     stackable: ClassVar[bool] = True
     """Whether `torch.func.vmap` can train many runs at once; a recurrent network, say, cannot be stacked."""
+    steps_virtually: ClassVar[bool] = False
+    """Whether the loss differentiates the network itself, as a virtual step does."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()

@@ -26,7 +26,7 @@ from lnlib.methods.base import (
     cross_entropy,
     mean_one,
 )
-from lnlib.methods.hypergradient import Parameters, VirtualStep
+from lnlib.methods.hypergradient import Parameters, VirtualStep, require_repeatable
 from lnlib.nets import Memory
 from lnlib.nets.weighting import HIDDEN, Gaussians
 from lnlib.optimizers import Adam, Optimizer
@@ -50,6 +50,7 @@ class MetaWeighting(Method):
     than 1 hidden unit, unknown options, and a task without a meta set.
     """
 
+    steps_virtually: ClassVar[bool] = True
     bottleneck: ClassVar[bool] = False
     """Whether the representation is one, so that there are nats to report."""
 
@@ -120,6 +121,7 @@ class MetaWeighting(Method):
 
     def start(self, nets: Nets, data: TrainingData) -> None:
         """The classifier's last weights are those that it begins from."""
+        require_repeatable(nets["classifier"], data)
         if "previous" in nets:
             self._remember(nets)
 
@@ -136,9 +138,8 @@ class MetaWeighting(Method):
         the weighting network is exact.
         """
         meta = meta_of(batch)
-        passed = nets["classifier"].recorded(batch.x)
-        batch.kept["logits"] = passed.logits
-        step = VirtualStep(nets["classifier"], Examples(batch.x, batch.y), passed)
+        logits = batch.kept["logits"] = nets["classifier"](batch.x)[0]
+        step = VirtualStep(nets["classifier"], Examples(batch.x, batch.y), logits)
         weights, gaussians = self._weighed(nets, step.logits, batch, batch.noise.get("psi"))
         taken = step.taken(weights.detach(), batch.lr, self._drift(nets, batch.lr))
         measured = step.meta_gradient(meta, taken, batch.lr)

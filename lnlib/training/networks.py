@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.func import stack_module_state, vmap
 
 from lnlib.methods.base import Batch, Examples, Phase
-from lnlib.nets import BatchNorm1d, Dropout, Linear, MemberNet, Net, Skeleton, StackedNet
+from lnlib.nets import Dropout, MemberNet, Net, Skeleton
+from lnlib.nets.stacked import StackedNet, stand_side_by_side
 from lnlib.training.building import build_networks
 from lnlib.training.settings import Member, Settings
 
@@ -97,11 +98,10 @@ class Stacked:
         self.method, self.phases = members[0].method, members[0].method.phases
         built = [build_networks(member, settings, device) for member in members]
         self.modules = {name: copy.deepcopy(module).to("meta") for name, module in built[0].items()}
-        for module in self.modules.values():
-            for layer in module.modules():
-                if isinstance(layer, Linear | BatchNorm1d):
-                    layer.side_by_side = True
         self.skeletons = {name: Skeleton(module) for name, module in self.modules.items()}
+        for name, skeleton in self.skeletons.items():
+            stand_side_by_side(self.modules[name])
+            stand_side_by_side(skeleton.structure)
         self.parameters: Tensors = {}
         self.buffers: Tensors = {}
         for name in self.modules:

@@ -4,6 +4,7 @@ import copy
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, overload
 
@@ -15,7 +16,7 @@ from lnlib.data.task import Split, Task
 from lnlib.device import default_device
 from lnlib.errors import InvalidValue, unknown_name
 from lnlib.methods.base import Method, Nets
-from lnlib.nets import Net, together
+from lnlib.nets import Net, stacked
 from lnlib.training import checkpoint, loop
 from lnlib.training.history import Epoch, History
 from lnlib.training.images import Images, Resident
@@ -217,21 +218,10 @@ class Runs(Sequence[Run]):
             raise InvalidValue(f"mode must be 'auto', 'stacked' or 'solo', got {mode!r}; try 'auto'")
         device, known = device or default_device(), Settings(**settings)
         resident, made = Resident(device, known.dtype), dict[int, Run]()
-
-        def state(kind: type[Alone] | type[Stacked], positions: Sequence[int]) -> State:
-            group = [members[position] for position in positions]
-            return State(kind, group, known, device, resident, on_step)
-
         for positions in _groups(members):
-            stackable = together.AVAILABLE and members[positions[0]].method.stackable
-            stacks = mode == "stacked" or (mode == "auto" and len(positions) > 1)
-            stack = state(Stacked, positions) if stackable and stacks else None
-            first = state(Alone, positions[:1]) if mode != "stacked" or stack is None else None
-            if stack and (first is None or timed_step(stack) < timed_step(first) * len(positions)):
-                places = [(stack, place) for place in range(len(positions))]
-            else:
-                assert first is not None
-                places = [(first, 0), *((state(Alone, [position]), 0) for position in positions[1:])]
+            group = [members[position] for position in positions]
+            common = {"device": device, "resident": resident, "on_step": on_step}
+            places = _placed(group, mode, partial(State, settings=known, **common))  # type: ignore[arg-type]
             for position, place in zip(positions, places, strict=True):
                 made[position] = Run.__new__(Run)._hold(*place)
         self._runs = [made[position] for position in range(len(members))]
@@ -311,6 +301,21 @@ def _logits_of(network: str) -> Callable[[Nets, Tensor], Tensor]:
         return found
 
     return logits
+
+
+def _placed(group: Sequence[Member], mode: Mode, state: Callable[..., State]) -> list[tuple[State, int]]:
+    """Where each of some members that could be one stack trains: a state, and its place there."""
+    method = group[0].method
+    stackable = method.stackable and (stacked.AVAILABLE or not method.steps_virtually)
+    if stackable and mode == "stacked":
+        stack = state(Stacked, group)
+        return [(stack, place) for place in range(len(group))]
+    first = state(Alone, group[:1])
+    if stackable and mode == "auto" and len(group) > 1 and first.repeatable():
+        stack = state(Stacked, group)
+        if timed_step(stack) < timed_step(first) * len(group):
+            return [(stack, place) for place in range(len(group))]
+    return [(first, 0), *((state(Alone, [member]), 0) for member in group[1:])]
 
 
 def timed_step(state: State) -> float:

@@ -11,6 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from lnlib.device import keep_freed_memory
 from lnlib.errors import InvalidValue
 from lnlib.methods.base import Draw
+from lnlib.nets.net import repeatable
 from lnlib.training.batches import Batches
 from lnlib.training.history import History, NoiseFacts
 from lnlib.training.images import Resident
@@ -43,6 +44,11 @@ class State:
         self.data = Batches(self.members, settings, device, resident)
         self.networks: Networks = kind(members, settings, device)
         self._check_batches()
+        if kind is Stacked and not self.repeatable():
+            raise InvalidValue(
+                "a stack needs a network whose random numbers come from its runs, got one that draws its own "
+                "(nn.Dropout?); use lnlib.nets.Dropout, or mode='solo'"
+            )
         with torch.no_grad():
             for position, member in enumerate(self.members):
                 member.method.start(self.networks.nets(position), self.data.whole(member.task))
@@ -70,6 +76,11 @@ class State:
         """Whether all epochs are done, or every run is out of patience."""
         everyone = range(len(self.members))
         return self.epoch >= self.settings.epochs or all(map(self.out_of_patience, everyone))
+
+    def repeatable(self) -> bool:
+        """Whether the classifier draws no random numbers of its own."""
+        first = self.data.settled(self.data.train[self.data.rows[0, :2]])
+        return repeatable(self.networks.nets(0)["classifier"], first)
 
     def draw_dropout(self, rows: int) -> None:
         """Give every dropout layer its random numbers for so many examples."""

@@ -78,10 +78,10 @@ class D2L(Method):
         memory["lowest"].clamp_(max=lid_now)
         memory["recent"].copy_(torch.cat([memory["recent"][1:], lid_now[None]]))
 
-    def report(self, nets: Nets) -> dict[str, float]:
+    def report(self, nets: Nets) -> dict[str, Tensor]:
         """The epoch's LID (before going back), α, and the epoch that turned, 0 before there is one."""
         memory = nets["memory"].buffers
-        return {name: float(memory[name]) for name in ("lid", "alpha", "turned_at")}
+        return {name: memory[name] for name in ("lid", "alpha", "turned_at")}
 
 
 def lid(distances: Float[Tensor, "*points neighbours"]) -> Float[Tensor, "*points"]:

@@ -45,9 +45,8 @@ class SelfPaced(Method):
                 raise InvalidValue(f"{name} must lie in [0, 1], got {value}; try {name}=0.7")
 
     def networks(self, new_net: NewNet, task: Visible) -> dict[str, nn.Module]:
-        """The classifier, the threshold λ, and a meter of the selected share."""
-        pace = Memory(threshold=torch.zeros(()), selected=torch.zeros(()), batches=torch.zeros(()))
-        return {"classifier": new_net("classifier"), "pace": pace}
+        """The classifier and the threshold λ."""
+        return {"classifier": new_net("classifier"), "pace": Memory(threshold=torch.zeros(()))}
 
     def loss(self, nets: Nets, batch: Batch) -> Tensor:
         """Cross-entropy of the selected examples over the batch's size, in nats."""
@@ -55,8 +54,7 @@ class SelfPaced(Method):
         pace = nets["pace"].buffers
         pace["threshold"].copy_(self.threshold(losses.detach(), pace["threshold"], batch))
         selected = (losses.detach() <= pace["threshold"]).to(losses.dtype)
-        pace["selected"].add_(selected.mean())
-        pace["batches"].add_(1)
+        batch.note("selected_share", selected.mean())
         return (selected * losses).mean()
 
     def threshold(
@@ -74,14 +72,6 @@ class SelfPaced(Method):
         logits, _ = data.outputs(nets["classifier"])
         selected = cross_entropy(logits, data.labels) <= nets["pace"].buffers["threshold"]
         return mean_one(selected.to(logits.dtype))
-
-    def report(self, nets: Nets) -> dict[str, float]:
-        """The epoch's mean share of selected examples."""
-        pace = nets["pace"].buffers
-        share = float(pace["selected"] / pace["batches"])
-        pace["selected"].zero_()
-        pace["batches"].zero_()
-        return {"selected_share": share}
 
 
 def quantile(values: Float[Tensor, " n"], share: float | Tensor) -> Float[Tensor, ""]:

@@ -18,6 +18,7 @@ from lnlib.methods.base import Method, Nets
 from lnlib.optimizers import step_except
 from lnlib.training.evaluate import evaluate
 from lnlib.training.history import Epoch
+from lnlib.training.meters import Meters
 from lnlib.training.state import State
 
 
@@ -50,7 +51,7 @@ def train_epoch(state: State, epoch: int) -> list[float]:
     """Every batch once, in each run's own order; the runs' mean losses."""
     state.networks.train()
     set_learning_rates(state, epoch)
-    state.skipped, total, first_bad = state.zeros(), state.zeros(), state.zeros() - 1
+    state.meters, total, first_bad = Meters(state.settings.dtype), state.zeros(), state.zeros() - 1
     batches = state.data.of_epoch(state.streams)
     for done, (index, x) in enumerate(zip(batches, state.data.images(batches), strict=True), start=1):
         loss = train_step(state, epoch, index, x)
@@ -85,10 +86,11 @@ def train_step(state: State, epoch: int, index: Tensor, x: Tensor) -> Tensor:
             loss = networks.backward(place, batch)
         if phase.skip_zero:
             step_except(loss == 0, networks.optimizers[place])
-            state.skipped += loss == 0
+            batch.count("skipped_steps", loss == 0)
         else:
             networks.optimizers[place].step()
         total += loss
+    state.meters.add(batch.noted, batch.counted)
     for_each_run(state, "after_step", lambda method, nets, _: method.after_step(nets, state.step))
     return total
 
@@ -122,13 +124,11 @@ def stop_where_diverged(state: State, first_bad: Tensor, epoch: int) -> None:
 
 
 def reports(state: State) -> list[dict[str, float]]:
-    """What each run's method says of itself."""
-    found = for_each_run(state, "report", lambda method, nets, _: dict(method.report(nets)))
-    found = found or [{} for _ in state.members]
-    if any(phase.skip_zero for phase in state.networks.phases):
-        for own, skipped in zip(found, state.skipped.tolist(), strict=True):
-            own["skipped_steps"] = skipped
-    return found
+    """What each run's method says of itself: at the epoch's end, and of its steps."""
+    found = for_each_run(state, "report", lambda method, nets, _: method.report(nets))
+    if found:
+        state.meters.add({}, {name: torch.stack([own[name] for own in found]) for name in found[0]})
+    return state.meters.read(len(state.members))
 
 
 def record(

@@ -52,9 +52,10 @@ class Alone:
         weights = [weight for name in phase.networks for weight in self._nets[name].parameters.values()]
         for weight in weights:
             weight.grad = None
-        of_one = _first(tensors(batch))
-        loss = phase.loss(self._nets, with_tensors(batch, of_one))
-        batch.kept.update({name: value[None] for name, value in of_one["kept"].items()})
+        own = of_one(batch, _without_axis(tensors(batch)))
+        loss = phase.loss(self._nets, own)
+        for name, values in outputs(own).items():
+            getattr(batch, name).update({key: value[None] for key, value in values.items()})
         loss.backward(inputs=weights)  # type: ignore[no-untyped-call]
         return loss.detach()[None]
 
@@ -127,14 +128,15 @@ class Stacked:
             weight.grad = None
 
         def loss_of_one(
-            parameters: Tensors, buffers: Tensors, values: Mapping[str, Tensor], of_one: dict[str, Any]
-        ) -> tuple[Tensor, dict[str, Tensor]]:
-            phase = self.method.with_values(values).phases[place]
-            return phase.loss(self._at(parameters, buffers), with_tensors(batch, of_one)), of_one["kept"]
+            parameters: Tensors, buffers: Tensors, values: Mapping[str, Tensor], own: dict[str, Any]
+        ) -> tuple[Tensor, dict[str, dict[str, Tensor]]]:
+            phase, mine = self.method.with_values(values).phases[place], of_one(batch, own)
+            return phase.loss(self._at(parameters, buffers), mine), outputs(mine)
 
         losses: Tensor
-        losses, kept = vmap(loss_of_one)(self.parameters, self.buffers, self.values, tensors(batch))
-        batch.kept.update(kept)
+        losses, found = vmap(loss_of_one)(self.parameters, self.buffers, self.values, tensors(batch))
+        for name, values in found.items():
+            getattr(batch, name).update(values)
         # The runs share nothing, so the gradient of their sum is each one's own.
         losses.sum().backward(inputs=weights)  # type: ignore[no-untyped-call]
         return losses.detach()
@@ -198,21 +200,25 @@ Networks = Alone | Stacked
 
 def tensors(batch: Batch) -> dict[str, Any]:
     """What of a batch differs between the runs, with their axis."""
-    found = {"x": batch.x, "y": batch.y, "index": batch.index, "noise": batch.noise, "kept": {**batch.kept}}
+    found = {"x": batch.x, "y": batch.y, "index": batch.index, "noise": batch.noise, "carried": batch.carried}
     return found if batch.meta is None else {**found, "meta": {"x": batch.meta.x, "y": batch.meta.y}}
 
 
-def _first(stacks: Any) -> Any:
-    """The tensors of one run, without the axis."""
+def of_one(batch: Batch, own: Mapping[str, Any]) -> Batch:
+    """The same batch as one run sees it, with its own tensors and nothing noted."""
+    meta = Examples(**own["meta"]) if "meta" in own else None
+    return replace(batch, **{**own, "carried": {**own["carried"]}, "meta": meta, "noted": {}, "counted": {}})
+
+
+def outputs(batch: Batch) -> dict[str, dict[str, Tensor]]:
+    """What a loss leaves behind: for later phases of the step, and for the record."""
+    return {name: getattr(batch, name) for name in ("carried", "noted", "counted")}
+
+
+def _without_axis(stacks: Any) -> Any:
     if isinstance(stacks, Tensor):
         return stacks[0]
-    return {name: _first(value) for name, value in stacks.items()}
-
-
-def with_tensors(batch: Batch, of_one: Mapping[str, Any]) -> Batch:
-    """The same batch with one run's tensors."""
-    meta = Examples(**of_one["meta"]) if "meta" in of_one else None
-    return replace(batch, **{**of_one, "meta": meta})
+    return {name: _without_axis(value) for name, value in stacks.items()}
 
 
 def optimizers(

@@ -15,6 +15,7 @@ from lnlib.nets.net import repeatable
 from lnlib.training.batches import Batches
 from lnlib.training.history import History, NoiseFacts
 from lnlib.training.images import Resident
+from lnlib.training.meters import Meters
 from lnlib.training.networks import Alone, Networks, Stacked, Weights
 from lnlib.training.settings import Member, Settings
 from lnlib.training.streams import Streams
@@ -58,7 +59,7 @@ class State:
         self.stopped: dict[int, Weights] = {}
         self.epoch = self.step = 0
         self.inside_epoch = False
-        self.skipped = self.zeros()
+        self.meters = Meters(settings.dtype)
 
     def zeros(self) -> Tensor:
         """A count for each run (M,)."""

@@ -5,9 +5,10 @@ biases or BatchNorm.
 import contextlib
 import sys
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -36,7 +37,7 @@ class Adam:
         """The optimiser over the tensors with and without weight decay."""
         import_compiler()
         groups = _groups(decayed, plain, self.weight_decay)
-        return torch.optim.Adam(groups, lr=self.lr, betas=self.betas, fused=True)
+        return torch.optim.Adam(groups, lr=self.lr, betas=self.betas, fused=_fused(groups))
 
 
 @dataclass(frozen=True)
@@ -64,12 +65,9 @@ class SGD:
     def build(self, decayed: Iterable[Tensor], plain: Iterable[Tensor]) -> torch.optim.Optimizer:
         """The optimiser over the tensors with and without weight decay."""
         import_compiler()
+        groups = _groups(decayed, plain, self.weight_decay)
         return torch.optim.SGD(
-            _groups(decayed, plain, self.weight_decay),
-            lr=self.lr,
-            momentum=self.momentum,
-            nesterov=self.nesterov,
-            fused=True,
+            groups, lr=self.lr, momentum=self.momentum, nesterov=self.nesterov, fused=_fused(groups)
         )
 
 
@@ -122,10 +120,13 @@ def _moved(optimizer: torch.optim.Optimizer) -> Iterator[tuple[tuple[Tensor, str
                 yield (weight, name), value
 
 
-def _groups(
-    decayed: Iterable[Tensor], plain: Iterable[Tensor], weight_decay: float
-) -> list[dict[str, object]]:
-    groups = [
+def _fused(groups: Sequence[dict[str, Any]]) -> bool:
+    """PyTorch's one kernel for all weights, which its meta device lacks."""
+    return all(weight.device.type != "meta" for group in groups for weight in group["params"])
+
+
+def _groups(decayed: Iterable[Tensor], plain: Iterable[Tensor], weight_decay: float) -> list[dict[str, Any]]:
+    groups: list[dict[str, Any]] = [
         {"params": list(decayed), "weight_decay": weight_decay},
         {"params": list(plain), "weight_decay": 0.0},
     ]

@@ -79,5 +79,5 @@ def quantile(values: Float[Tensor, " n"], share: float | Tensor) -> Float[Tensor
 
     `torch.quantile` refuses a share that differs between the members of a stack.
     """
-    rank = torch.as_tensor(share * (len(values) - 1), device=values.device).round().long()
+    rank = (values.new_zeros(()) + share * (len(values) - 1)).round().long()
     return values.sort().values.gather(0, rank[None])[0]

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from lnlib.analysis.memorization import memorization_split
+from lnlib.device import mixed_precision
 from lnlib.training.batches import Batches
 from lnlib.training.images import Images, StreamedImages
 from lnlib.training.networks import Networks
@@ -44,7 +45,7 @@ def evaluate(networks: Networks, data: Batches, settings: Settings) -> list[dict
 def logits_of(networks: Networks, data: Batches, settings: Settings, rows: Tensor, images: Images) -> Tensor:
     """Eval-mode logits of every run on `images[rows]`: (M, n, K)."""
     networks.train(False)
-    with torch.autocast(data.device.type, torch.bfloat16, settings.precision == "bfloat16"):
+    with mixed_precision(data.device, settings.precision):
         parts = [networks.logits(x) for x in data.in_parts(rows, images)]
     return torch.cat(parts, dim=1).to(settings.dtype)
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from lnlib.data.task import Task
+from lnlib.device import mixed_precision
 from lnlib.errors import LnlibError, TrainingDiverged
 from lnlib.methods.base import Method, Nets
 from lnlib.optimizers import step_except
@@ -82,7 +83,7 @@ def train_step(state: State, epoch: int, index: Tensor, x: Tensor) -> Tensor:
         state.draw_dropout(max(examples.y.shape[-1] for examples in (batch, batch.meta) if examples))
     total = state.zeros()
     for place, phase in zip(due, phases, strict=True):
-        with torch.autocast(state.device.type, torch.bfloat16, state.settings.precision == "bfloat16"):
+        with mixed_precision(state.device, state.settings.precision):
             loss = networks.backward(place, batch)
         if phase.skip_zero:
             step_except(loss == 0, networks.optimizers[place])

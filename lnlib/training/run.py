@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from lnlib.data.task import Split, Task
-from lnlib.device import default_device
+from lnlib.device import default_device, mixed_precision
 from lnlib.errors import InvalidValue, unknown_name
 from lnlib.methods.base import Method, Nets
 from lnlib.nets import Net, stacked
@@ -165,7 +165,7 @@ class Run:
     def _in_parts(self, predict: Callable[[Nets, Tensor], Tensor], rows: Tensor, images: Images) -> Tensor:
         self.state.networks.train(False)
         nets = self.nets
-        with torch.autocast(self.device.type, torch.bfloat16, self.settings.precision == "bfloat16"):
+        with mixed_precision(self.device, self.settings.precision):
             parts = [predict(nets, x) for x in self.state.data.in_parts(rows, images)]
         return torch.cat(parts).to(self.settings.dtype).cpu()
 

@@ -3,7 +3,7 @@
 import copy
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, overload
@@ -13,22 +13,23 @@ import torch
 from torch import Tensor
 
 from lnlib.data.task import Split, Task
-from lnlib.device import default_device, mixed_precision
+from lnlib.device import mixed_precision
 from lnlib.errors import InvalidValue, unknown_name
 from lnlib.methods.base import Method, Nets
 from lnlib.nets import Net, stacked
 from lnlib.training import checkpoint, loop
+from lnlib.training.asked import device_of, member_of, settings_of, shown
 from lnlib.training.history import Epoch, History
 from lnlib.training.images import Images, Resident
 from lnlib.training.networks import Alone, Stacked, Weights
-from lnlib.training.settings import Member, Settings
+from lnlib.training.settings import Member
 from lnlib.training.state import OnStep, State
 
 Mode = Literal["auto", "stacked", "solo"]
 TIMED_STEPS = 3
 
 
-def fit(method: Method, task: Task, **options: Any) -> "Run":
+def fit(method: Method | str, task: Task, **options: Any) -> "Run":
     """Train `method` on `task` to the end; `options` are those of `Run`: seed, start, device, on_step, and
     the fields of `Settings` (net, optimizer, epochs, batch_size, ...).
 
@@ -53,18 +54,18 @@ class Run:
 
     def __init__(
         self,
-        method: Method,
+        method: Method | str,
         task: Task,
         *,
         seed: int = 0,
         start: Weights | None = None,
-        device: torch.device | None = None,
+        device: torch.device | str | None = None,
         on_step: OnStep | None = None,
         **settings: Any,
     ) -> None:
-        member, known = Member(method, task, seed, start), Settings(**settings)
-        device = device or default_device()
-        self._hold(State(Alone, [member], known, device, Resident(device, known.dtype), on_step), 0)
+        member, known = member_of(method, task, seed, start), settings_of(settings)
+        where = device_of(device)
+        self._hold(State(Alone, [member], known, where, Resident(where, known.dtype), on_step), 0)
 
     def _hold(self, state: State, position: int) -> "Run":
         self.state, self.position, self.member = state, position, state.members[position]
@@ -205,22 +206,19 @@ class Runs(Sequence[Run]):
         self,
         members: Sequence[Member],
         *,
-        device: torch.device | None = None,
+        device: torch.device | str | None = None,
         mode: Mode = "auto",
         on_step: OnStep | None = None,
         **settings: Any,
     ) -> None:
-        if not members:
-            raise InvalidValue(
-                "a sweep must have at least one member, got none; pass a list of Member(method, task)"
-            )
+        members = _members(members)
         if mode not in ("auto", "stacked", "solo"):
             raise InvalidValue(f"mode must be 'auto', 'stacked' or 'solo', got {mode!r}; try 'auto'")
-        device, known = device or default_device(), Settings(**settings)
-        resident, made = Resident(device, known.dtype), dict[int, Run]()
+        where, known = device_of(device), settings_of(settings)
+        resident, made = Resident(where, known.dtype), dict[int, Run]()
         for positions in _groups(members):
             group = [members[position] for position in positions]
-            common = {"device": device, "resident": resident, "on_step": on_step}
+            common = {"device": where, "resident": resident, "on_step": on_step}
             places = _placed(group, mode, partial(State, settings=known, **common))  # type: ignore[arg-type]
             for position, place in zip(positions, places, strict=True):
                 made[position] = Run.__new__(Run)._hold(*place)
@@ -316,6 +314,17 @@ def _placed(group: Sequence[Member], mode: Mode, state: Callable[..., State]) ->
         if timed_step(stack) < timed_step(first) * len(group):
             return [(stack, place) for place in range(len(group))]
     return [(first, 0), *((state(Alone, [member]), 0) for member in group[1:])]
+
+
+def _members(asked: Any) -> list[Member]:
+    """The members of a sweep, as they are meant."""
+    members = list(asked) if isinstance(asked, Iterable) else []
+    if not members or not all(isinstance(member, Member) for member in members):
+        raise InvalidValue(
+            f"a sweep must have at least one member, got {shown(asked)}; pass a list: "
+            "[Member(method, task, seed) for seed in range(3)]"
+        )
+    return [member_of(member.method, member.task, member.seed, member.start) for member in members]
 
 
 def timed_step(state: State) -> float:

@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 LAB := $(VENV)/.lab-installed
 DEV := $(VENV)/.dev-installed
 
-.PHONY: help lab test notebooks bench figures clean
+.PHONY: help lab test notebooks bench gpu figures clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list.
@@ -32,6 +32,9 @@ notebooks: $(DEV) ## Run all lessons and save them with their outputs.
 
 bench: $(DEV) ## Measure speed and memory; one table, also as JSON.
 	$(BIN)/python -m tests.benchmarks
+
+gpu: $(DEV) ## On a CUDA machine: test every method there, run the lessons, measure; writes tests/gpu/results.
+	$(BIN)/python -m tests.gpu
 
 figures: $(LAB) ## Regenerate all figures on the bundled digits.
 	$(BIN)/lnlib figures

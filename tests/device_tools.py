@@ -67,7 +67,7 @@ def state_on(device: torch.device, method: Method, net: NetSpec, task: Task, sta
     return Runs(members, mode="stacked", **settings)[0].state
 
 
-def steps(state: State) -> None:
+def steps(state: State, epoch_end: bool = True) -> None:
     """Two steps and one on the last, smaller batch, every draw and copy looked at; then the epoch's end."""
     batches = state.data.of_epoch(state.streams)
     loop.set_learning_rates(state, epoch=1)
@@ -78,6 +78,8 @@ def steps(state: State) -> None:
             loss = loop.train_step(state, 1, index, next(state.data.images([index])))
             state.step += 1
             assert loss.device.type == state.device.type
+    if not epoch_end:
+        return
     loop.for_each_run(
         state, "end_epoch", lambda method, nets, task: method.end_epoch(nets, state.data.whole(task), 1)
     )

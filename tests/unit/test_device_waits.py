@@ -7,9 +7,11 @@ import pytest
 import torch
 
 from lnlib.methods import CrossEntropy, MentorNet
+from lnlib.nets import MLP
 from lnlib.optimizers import step_except
 from lnlib.training import SGD, Adam
 from tests.device_tools import NETS, methods, state_on, steps
+from tests.gpu import bench
 
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script:FutureWarning")
 META = torch.device("meta")
@@ -77,3 +79,13 @@ def test_a_masked_step_is_a_step_or_none(spec, stacked):
             assert bool(torch.equal(found[run], weights[run] if stacked else weights)) == all(
                 bool(skip[run]) for skip in (skips if stacked else [s[:1] for s in skips])
             )
+
+
+def test_the_gpu_benchmark_has_a_row_for_each_method_and_number_of_runs():
+    case = bench.CASES[0]._replace(net=MLP(4, 1))
+    rows = [*bench.rows(torch.device("cpu"), (case,), steps=1)]
+    assert [(row["method"], row["runs"]) for row in rows] == [
+        (method.label, together) for method in bench.METHODS for together in bench.TOGETHER
+    ]
+    assert all(row["images_a_second"] > 0 and row["runs_an_hour"] > 0 for row in rows)
+    assert {bench.task_of(case).image_shape for case in bench.CASES} == {(1, 8, 8), (1, 28, 28), (3, 32, 32)}

@@ -1,7 +1,7 @@
 """What label noise costs: entropies, Theorem 2.1 both ways and sharp, Theorem 2.2, Proposition 3.1.
 
 Sections 2 and 3.4 of LIMIT (Harutyunyan et al., ICML 2020); the sharp form of Theorem 2.1 is the
-rate-distortion function of the noise. Everything broadcasts. Information is in bits, per example where
+rate-distortion function of the noise. Everything broadcasts. Information is in bits, per label where
 nothing else is said.
 """
 

@@ -47,9 +47,7 @@ def _share(event: Tensor, part: Tensor) -> Tensor:
 
 
 class MemorizedBits(NamedTuple):
-    """Label information per example that a training error rate proves to be in the weights, in bits, with its
-    band.
-    """
+    """Bits per label that a training error rate proves to be in the weights, with their band."""
 
     bits: NDArray[np.float64]
     low: NDArray[np.float64]

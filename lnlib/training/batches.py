@@ -110,7 +110,7 @@ class Batches:
         else:
             x = self.train[self.meta_rows.gather(-1, chosen)]
         if self.settings.augment:
-            x = self._augmented(x, streams, "meta") if self.settings.augment_meta else self.settled(x)
+            x = self._augmented(x, streams, "meta") if self.settings.augment_meta else self.for_evaluation(x)
         return Examples(x, self.meta_labels.gather(-1, chosen))
 
     def _augmented(self, x: Tensor, streams: Sequence[Streams], stream: str) -> Tensor:
@@ -123,14 +123,14 @@ class Batches:
 
     # Between steps.
 
-    def settled(self, x: Tensor) -> Tensor:
+    def for_evaluation(self, x: Tensor) -> Tensor:
         """Images as networks are to see them in an evaluation."""
         return x if self.settings.augment is None else self.settings.augment.evaluation(x)
 
     def in_parts(self, rows: Tensor, images: Images) -> Iterator[Tensor]:
         """The images of rows (..., n) for an evaluation, in parts that bound the memory of a forward pass."""
         parts = torch.split(rows, self.at_once(rows[..., 0].numel()), dim=-1)
-        return map(self.settled, in_batches(images, parts))
+        return map(self.for_evaluation, in_batches(images, parts))
 
     def at_once(self, runs: int = 1) -> int:
         """How many images an evaluation takes in one forward pass of so many runs."""
@@ -144,11 +144,11 @@ class Batches:
 
         def examples(split: Split) -> Examples:
             return Examples(
-                self.settled(self.train[split.index.to(self.device)]), split.labels.to(self.device)
+                self.for_evaluation(self.train[split.index.to(self.device)]), split.labels.to(self.device)
             )
 
         return TrainingData(
-            lambda part: self.settled(self.train[rows[part]]),
+            lambda part: self.for_evaluation(self.train[rows[part]]),
             task.train.labels.to(self.device),
             self.num_classes,
             self.settings.epochs,

@@ -81,7 +81,7 @@ class State:
 
     def repeatable(self) -> bool:
         """Whether the classifier draws no random numbers of its own."""
-        first = self.data.settled(self.data.train[self.data.rows[0, :2]])
+        first = self.data.for_evaluation(self.data.train[self.data.rows[0, :2]])
         return repeatable(self.networks.nets(0)["classifier"], first)
 
     def draw_dropout(self, rows: int) -> None:

@@ -43,7 +43,7 @@ def assert_shows(lab: FanoLab, num_classes: int, rate: float, information: float
 def test_it_opens_with_the_papers_example() -> None:
     lab = FanoLab()
     assert lab.sentence == (
-        "With 80% of labels wrong and 1 bit per example memorised, "
+        "With 80% of labels wrong and 1 bit per label memorised, "
         "no learner can make fewer than 40.5% training errors."
     )
     assert_shows(lab, 10, 0.8, 1.0)

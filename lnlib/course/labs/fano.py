@@ -39,9 +39,9 @@ class FanoLab(Lab):
     }
     script = "fano.js"
     words: ClassVar = {
-        "some": "With {wrong} of labels wrong and {memorised} per example memorised, no learner can make "
+        "some": "With {wrong} of labels wrong and {memorised} per label memorised, no learner can make "
         "fewer than {errors} training errors.",
-        "none": "With {wrong} of labels wrong and {memorised} per example memorised, the bound allows a "
+        "none": "With {wrong} of labels wrong and {memorised} per label memorised, the bound allows a "
         "learner that makes no training errors at all.",
     }
 

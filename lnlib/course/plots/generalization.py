@@ -30,14 +30,14 @@ SIZES = (10, 1_000_000)
 """From which to which number of examples `gap_by_size` draws."""
 
 _ENTROPY, _DIVERGENCE = "#B8C4CE", "#7B8794"  # lighter and darker than THEORY's text on them
-_MOST_EACH = 2.0  # bits per example, above all columns of lesson 03's problem
+_MOST_EACH = 2.0  # bits per label, above all columns of lesson 03's problem
 _TOP = 1.7  # of the gap axes, in units of the loss: σ = 0.75 with log2 10 bits per example
 _BOTTOM = -0.1  # a measured gap may come to lie a little below 0
 _MOST_BITS = 3.4
 
 
 def cross_entropy_terms(terms: Decomposition, num_examples: int) -> Plain:
-    """Eq. (1) as columns of equal height, cross-entropy + I(w;y|x) and H(y|x) + KL, in bits per example.
+    """Eq. (1) as columns of equal height, cross-entropy + I(w;y|x) and H(y|x) + KL, in bits per label.
 
     A third column has the KL that the paper prints; it ends at another height wherever a label is memorised.
     """
@@ -46,7 +46,7 @@ def cross_entropy_terms(terms: Decomposition, num_examples: int) -> Plain:
     return panel(
         "Eq. (1): the first two columns are equal",
         "",
-        "bits per example",
+        "bits per label",
         x={"range": [-0.5, 2.5]},
         y={"range": [0, _MOST_EACH]},
         traces=[

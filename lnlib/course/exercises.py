@@ -10,7 +10,7 @@ from lnlib.papers.printed import paper_table
 
 
 @dataclass(frozen=True)
-class Shown:
+class Markdown:
     """Text that a notebook renders as Markdown."""
 
     text: str
@@ -23,7 +23,7 @@ class Shown:
 
 
 @dataclass(frozen=True)
-class Verdict(Shown):
+class Verdict(Markdown):
     """What `Exercise.check` thinks of an answer; `correct` is None where there is no answer yet."""
 
     correct: bool | None
@@ -58,11 +58,11 @@ class Exercise:
             hint = "it is in nats; divide by ln 2 to get bits"
         return Verdict(f"❌ Not yet: you have {number:g} {self.unit}, but {hint}.", False)
 
-    def solution(self) -> Shown:
+    def solution(self) -> Markdown:
         """The code that computes the answer, and the answer."""
         source = inspect.getsource(self.solve)
         code = source[source.index("def ") :].rstrip()  # without the decorator, which holds the question
-        return Shown(f"```python\n{code}\n```\n**Answer:** {self.solve():.3g} {self.unit}")
+        return Markdown(f"```python\n{code}\n```\n**Answer:** {self.solve():.3g} {self.unit}")
 
     def _repr_markdown_(self) -> str:
         return f"**Exercise.** {self.question} *(one number: {self.unit})*"

@@ -38,8 +38,10 @@ NET, BATCH, META = MLP(64, 2), 100, 100
 Key = tuple[float, str, float]
 """Noise rate, the method's label, λ (0 for all but MetaInfoNet)."""
 
-METHODS: dict[str, type[Method]] = {method.label: method for method in (LossNet, LogitNet, MetaInfoNet, L2RW)}
-COLUMNS = {
+WEIGHERS: dict[str, type[Method]] = {
+    method.label: method for method in (LossNet, LogitNet, MetaInfoNet, L2RW)
+}
+ROWS = {
     "auc": "AUC",
     "clean": "mean weight, right",
     "noisy": "mean weight, wrong",
@@ -109,7 +111,7 @@ class WeightsLab(Lab):
         """Every method at every noise rate, MetaInfoNet with every λ."""
         return [
             (rate, label, lam)
-            for label in METHODS
+            for label in WEIGHERS
             for rate in RATES
             for lam in (LAMBDAS if label == MetaInfoNet.label else (0.0,))
         ]
@@ -178,7 +180,7 @@ class WeightsLab(Lab):
             for (rate, label, lam), run in self.results.items()
             if rate == self.values.rate
         }
-        return pd.DataFrame(rows).T.reindex(columns=list(COLUMNS)).rename(columns=COLUMNS).round(2)
+        return pd.DataFrame(rows).T.reindex(columns=list(ROWS)).rename(columns=ROWS).round(2)
 
 
 def matrix(kind: str, rate: float, num_classes: int, seed: int) -> NDArray[np.float64]:
@@ -192,7 +194,7 @@ def matrix(kind: str, rate: float, num_classes: int, seed: int) -> NDArray[np.fl
 
 def method_of(label: str, lam: float) -> Method:
     """The method of a key."""
-    return MetaInfoNet(lam=lam) if label == MetaInfoNet.label else METHODS[label]()
+    return MetaInfoNet(lam=lam) if label == MetaInfoNet.label else WEIGHERS[label]()
 
 
 def task_of(c: Values, rate: float) -> Task:
@@ -233,7 +235,8 @@ def verdict(label: str, summary: WeightSummary) -> str:
 def shown(results: Mapping[Key, Weighed], c: Values) -> dict[str, Weighed | None]:
     """The run of each method at the present controls; None before it is trained."""
     return {
-        label: results.get((c.rate, label, c.lam if label == MetaInfoNet.label else 0.0)) for label in METHODS
+        label: results.get((c.rate, label, c.lam if label == MetaInfoNet.label else 0.0))
+        for label in WEIGHERS
     }
 
 

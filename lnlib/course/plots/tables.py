@@ -9,7 +9,7 @@ from plotly.subplots import make_subplots
 
 from lnlib.course.plots.theme import TEMPLATE, THEORY, Style, small_print, style
 
-COLUMNS = {
+WIDTHS = {
     "cell": 10,
     "method": 12,
     "paper": 6,
@@ -42,7 +42,7 @@ def table_chart(frame: pd.DataFrame, title: str) -> go.Figure:
 def table_comparison(frame: pd.DataFrame, title: str, caption: str) -> go.Figure:
     """The panels of `table_chart` with all numbers as a table below, and `caption` in small print."""
     made = frame[frame["ours"].notna()]
-    columns = {name: width for name, width in COLUMNS.items() if name in made}
+    columns = {name: width for name, width in WIDTHS.items() if name in made}
     figure = _panels(frame, title, table_height=HEAD + ROW * (len(made) + 1))
     figure.add_table(
         header={"values": [name.replace("_", " ") for name in columns], "align": "left", "height": HEAD},

@@ -40,7 +40,7 @@ class Style:
         return {"color": self.color, "dash": self.dash, "width": 2.5}
 
 
-METHODS = {
+STYLES = {
     "CE": Style("#E69F00", "solid", "circle"),
     "CE + dropout": Style("#56B4E9", "dash", "square"),
     "CE + weight decay": Style("#CC79A7", "dot", "diamond"),
@@ -176,8 +176,8 @@ def stroke(color: str, dash: str = "solid", width: float = 2.5) -> dict[str, Any
 
 
 def style(method: str) -> Style:
-    """The style of a method's label; one that METHODS does not list gets a spare style, always the same."""
-    return METHODS.get(method) or _SPARE[zlib.crc32(method.encode()) % len(_SPARE)]
+    """The style of a method's label; one that STYLES does not list gets a spare style, always the same."""
+    return STYLES.get(method) or _SPARE[zlib.crc32(method.encode()) % len(_SPARE)]
 
 
 def small_print(figure: go.Figure | Plain, text: str) -> go.Figure:

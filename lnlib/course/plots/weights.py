@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
 from lnlib.analysis.weights import EDGES, WeightSummary
-from lnlib.course.plots.theme import CLEAN, METHODS, NOISY, TEMPLATE, TEST, THEORY, Plain, panel
+from lnlib.course.plots.theme import CLEAN, NOISY, STYLES, TEMPLATE, TEST, THEORY, Plain, panel
 
 PARTS = (("clean", "label right", CLEAN, ""), ("noisy", "label wrong", NOISY, "/"))
 SMALLEST_LOSS = 1e-5
@@ -102,7 +102,7 @@ def _bars(histogram: pd.DataFrame, part: tuple[str, str, str, str], summary: Wei
 
 
 # The bilevel problem: boxes (centre, half width, half height, colour, outline) in units of 82 pixels.
-_WEIGHTING = METHODS["MetaInfoNet"].color
+_WEIGHTING = STYLES["MetaInfoNet"].color
 _BOXES = {
     "classifier Θ": (4.5, 4.15, 0.9, 0.3, THEORY, "solid"),
     "noisy batch<br>(xᵢ, yᵢ)": (4.9, 2.35, 0.65, 0.4, NOISY, "solid"),

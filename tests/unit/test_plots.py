@@ -145,16 +145,16 @@ def test_bound_check_shows_draws_and_their_mean() -> None:
 
 
 def test_methods_differ_in_more_than_colour() -> None:
-    looks = [(style.dash, style.symbol) for style in theme.METHODS.values()]
+    looks = [(style.dash, style.symbol) for style in theme.STYLES.values()]
     assert len(set(looks)) == len(looks)
-    assert len({style.color for style in theme.METHODS.values()}) == len(looks)
+    assert len({style.color for style in theme.STYLES.values()}) == len(looks)
 
 
 def test_a_method_without_a_style_keeps_the_same_spare_one() -> None:
     assert plots.style("some new method") == plots.style("some new method")
     spare = {plots.style(f"method {number}") for number in range(50)}
     assert len(spare) > 5
-    assert not spare & set(theme.METHODS.values())
+    assert not spare & set(theme.STYLES.values())
 
 
 def test_small_print_takes_a_line_of_its_own() -> None:

@@ -3,12 +3,16 @@ what is written.
 """
 
 import json
+import random
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
 from typer.testing import CliRunner
 
 from lnlib import cli
@@ -17,13 +21,15 @@ from lnlib.course import plots
 from lnlib.data import Dataset
 from lnlib.errors import InvalidValue, TrainingDiverged, UnknownName
 from lnlib.methods import CrossEntropy
-from lnlib.papers import runner, tables
-from lnlib.papers.presets import TABLES, cell_runs, named_cells, named_rows
-from lnlib.papers.presets.limit import BUDGETS, TABLE1, TABLE2
+from lnlib.papers import presets, runner, tables, writing
+from lnlib.papers.presets import TABLES
+from lnlib.papers.printed import paper_table
+from lnlib.papers.request import Request, named_cells, named_rows
 from lnlib.papers.spec import Spec
 from lnlib.papers.store import Store
-from lnlib.papers.tables import Request, gather, reproduce
+from lnlib.papers.tables import gather, reproduce
 
+TABLE1, TABLE2 = TABLES["limit-table1"], TABLES["limit-table2"]
 SHORT = {"epochs": 2, "cells": ["p=0.5,n=all"], "train_size": 200}
 
 
@@ -50,7 +56,7 @@ PRINTED = [
 
 @pytest.mark.parametrize(("table", "dataset"), PRINTED, ids=lambda part: getattr(part, "name", part))
 def test_every_number_of_the_papers_table_has_its_cell(table, dataset):
-    numbers = tables.paper_table(table.source)
+    numbers = paper_table(table.source)
     ours = numbers[numbers["dataset"] == table.datasets[dataset]]
     if (table.name, dataset) == ("limit-table2", "cifar-100"):
         ours = ours[ours["rate"] == 0.4]
@@ -71,40 +77,32 @@ def test_every_number_of_the_papers_table_has_its_cell(table, dataset):
 def test_all_tables_of_both_papers_are_shipped():
     names = ["limit_table1", "limit_table2", *(f"metainfonet_table{number}" for number in range(1, 7))]
     for name in names:
-        frame = tables.paper_table(f"{name}.csv")
+        frame = paper_table(f"{name}.csv")
         assert len(frame) and frame["value"].between(0, 100).all() and frame["noise"].notna().all()
 
 
-REQUEST = Request(TABLE1, "mnist", BUDGETS["quick"], TABLE1.rows, TABLE1.cells, (42,))
+REQUEST = Request(TABLE1, "mnist", TABLE1.protocols["quick"], TABLE1.rows, TABLE1.cells, (42,))
 
 
-def spec(table, row, cell, budget="paper", dataset="mnist"):
+def grid(table, row, cell, budget="paper", dataset="mnist", **fields):
     (row,), (cell,) = named_rows(table, [row]), named_cells(table, [cell])
-    return cell_runs(table, dataset, row, cell, BUDGETS[budget], table.seeds)
+    request = Request(table, dataset, table.protocols[budget], (row,), (cell,), table.seeds, **fields)
+    return request.grid(row, cell)
 
 
 def test_the_papers_protocol_on_mnist():
-    grid = spec(TABLE1, "limit-l-s", "p=0.8,n=10000")
-    assert [setting["beta"] for setting, _ in grid] == [0.0, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0]
-    runs = grid[0][1]
-    assert [run.seed for run in runs] == [42, 43, 44, 45, 46]
-    run = runs[0]
-    assert (run.net, run.batch_size, run.epochs, run.patience, run.train_size) == (
-        "cnn",
-        256,
-        400,
-        100,
-        10000,
-    )
-    assert run.member_parts()[1].optimizer.lr == 1e-3 and run.validation == 0.2 and run.noise == "uniform"
-    assert [setting["sigma"] for setting, _ in spec(TABLE1, "limit-g+s", "p=0.8,n=all")][:4] == [
-        0.3162,
-        0.1,
-        0.0316,
-        0.01,
-    ]
-    assert [setting["lr"] for setting, _ in spec(TABLE1, "dmi", "p=0,n=all")] == [1e-3, 1e-4, 1e-5, 1e-6]
-    assert len(spec(TABLE1, "soft-reg", "p=0,n=all")) == 20
+    settings = grid(TABLE1, "limit-l-s", "p=0.8,n=10000")
+    assert [setting["beta"] for setting, _ in settings] == [0.0, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0]
+    specs = settings[0][1]
+    assert [spec.seed for spec in specs] == [42, 43, 44, 45, 46]
+    spec = specs[0]
+    assert (spec.net, spec.batch_size, spec.epochs, spec.patience) == ("cnn", 256, 400, 100)
+    assert spec.train_size == 10000 and spec.validation == 0.2 and spec.noise == "uniform"
+    assert spec.member_parts()[1].optimizer.lr == 1e-3
+    sampled = grid(TABLE1, "limit-g+s", "p=0.8,n=all")
+    assert [setting["sigma"] for setting, _ in sampled][:4] == [0.3162, 0.1, 0.0316, 0.01]
+    assert [setting["lr"] for setting, _ in grid(TABLE1, "dmi", "p=0,n=all")] == [1e-3, 1e-4, 1e-5, 1e-6]
+    assert len(grid(TABLE1, "soft-reg", "p=0,n=all")) == 20
 
 
 @pytest.mark.parametrize(
@@ -120,28 +118,64 @@ def test_the_papers_protocol_on_mnist():
     ],
 )
 def test_patience_is_the_papers_or_the_same_for_all_rows(row, cell, patience):
-    (_, (run,)), *_ = spec(TABLE2, row, cell, dataset="cifar-10")
-    assert run.patience == patience
-    assert (run.net, run.augment, run.seed) == ("resnet34", True, 42)
-    (_, (equal,)), *_ = spec(TABLE2, row, cell, budget="equal", dataset="cifar-10")
+    (_, (spec,)), *_ = grid(TABLE2, row, cell, dataset="cifar-10")
+    assert spec.patience == patience
+    assert (spec.net, spec.augment, spec.seed) == ("resnet34", True, 42)
+    (_, (equal,)), *_ = grid(TABLE2, row, cell, budget="equal", dataset="cifar-10")
     assert equal.patience == 200
     # Whatever its own patience, a row begins from the run that is the table's row CE.
-    (_, (cross_entropy,)), *_ = spec(TABLE2, "ce", cell, dataset="cifar-10")
-    assert all(source == cross_entropy for source in run.sources().values())
+    (_, (cross_entropy,)), *_ = grid(TABLE2, "ce", cell, dataset="cifar-10")
+    assert all(source == cross_entropy for source in spec.sources().values())
 
 
 def test_few_images_are_seen_more_often_and_evaluated_less():
-    (_, (run,)), *_ = cell_runs(
-        TABLE1, "mnist", TABLE1.rows[0], TABLE1.cells[3], BUDGETS["laptop"], (42,), epochs=4
-    )
-    assert (run.train_size, run.epochs, run.evaluate_every) == (1000, 40, 2)
-    (_, (run,)), *_ = cell_runs(
-        TABLE1, "mnist", TABLE1.rows[0], TABLE1.cells[5], BUDGETS["laptop"], (42,), epochs=4
-    )
-    assert (run.train_size, run.epochs, run.evaluate_every) == (None, 4, 1)
+    (_, (spec, *_)), *_ = grid(TABLE1, "ce", "p=0.5,n=1000", "laptop", epochs=4)
+    assert (spec.train_size, spec.epochs, spec.evaluate_every) == (1000, 40, 2)
+    (_, (spec, *_)), *_ = grid(TABLE1, "ce", "p=0.5,n=all", "laptop", epochs=4)
+    assert (spec.train_size, spec.epochs, spec.evaluate_every) == (None, 4, 1)
 
 
-def test_cells_are_selected_by_their_parts():
+def test_what_is_listed_is_combined_in_the_order_of_its_names():
+    assert presets.combinations({"a": [1, 2], "b": "ab", "c": [3, 4]}) == [
+        {"a": 1, "b": "ab", "c": 3},
+        {"a": 1, "b": "ab", "c": 4},
+        {"a": 2, "b": "ab", "c": 3},
+        {"a": 2, "b": "ab", "c": 4},
+    ]
+    assert presets.combinations({}) == [{}]
+
+
+@pytest.mark.parametrize("section", ["rows", "protocols", "tables"])
+def test_a_misspelt_word_in_the_data_is_refused(section):
+    paper = presets._file("metainfonet")
+    next(iter(paper[section].values()))["seedss"] = [1]
+    with pytest.raises(ValidationError, match="seedss"):
+        presets.read(**paper)
+
+
+CELLS = [(table, cell) for table in TABLES.values() for cell in table.cells]
+
+
+@given(choice=st.sampled_from(CELLS), seed=st.integers(0, 2**20))
+def test_a_cell_is_found_by_its_heading_however_it_is_spaced_and_capitalised(choice, seed):
+    table, cell = choice
+    rng = random.Random(seed)
+    text = "".join(
+        rng.choice((letter, letter.upper(), f" {letter}", f"{letter} ")) for letter in cell.heading
+    )
+    assert named_cells(table, [text]) == (cell,)
+
+
+@given(choice=st.sampled_from(CELLS), text=st.text() | st.sampled_from(["uniform 40%", "n=", "p=.51", ","]))
+def test_a_text_selects_cells_or_is_answered_with_the_headings(choice, text):
+    table, cell = choice
+    try:
+        assert named_cells(table, [text])
+    except UnknownName as error:
+        assert f"unknown cell of {table.name} {text!r}" in str(error) and repr(cell.heading) in str(error)
+
+
+def test_cells_are_selected_by_parts_of_their_headings():
     assert len(named_cells(TABLE1, None)) == 12
     assert [cell.rate for cell in named_cells(TABLE1, ["n=1000"])] == [0.0, 0.5, 0.8, 0.89]
     assert [cell.parts["n"] for cell in named_cells(TABLE1, ["p=0.50, n=all", "p=.8,n=1000"])] == [
@@ -149,6 +183,7 @@ def test_cells_are_selected_by_their_parts():
         "1000",
     ]
     assert [cell.noise for cell in named_cells(TABLE2, ["p=0.4"])] == ["uniform", "pair"]
+    assert named_cells(TABLE2, ["pair"]) == named_cells(TABLE2, ["noise=pair"]) == TABLE2.cells[5:]
     assert [row.name for row in named_rows(TABLE1, ["LIMIT_L -S", "mae"])] == ["mae", "limit-l-s"]
 
 
@@ -159,15 +194,22 @@ def test_cells_are_selected_by_their_parts():
         ({"budget": "quikc"}, UnknownName, "did you mean 'quick'"),
         ({"dataset": "digit"}, UnknownName, "did you mean 'digits'"),
         ({"rows": ["limitl"]}, UnknownName, "unknown row of limit-table1 'limitl': did you mean 'limit-l"),
-        ({"cells": ["q=0.5"]}, UnknownName, "unknown part of a cell of limit-table1 'q'"),
-        ({"cells": ["p=0.6"]}, UnknownName, "unknown p of limit-table1 '0.6'"),
-        ({"cells": ["p"]}, InvalidValue, "--cells takes NAME=VALUE, got 'p'; try p=0.89,n=all"),
+        (
+            {"cells": ["q=0.5"]},
+            UnknownName,
+            "unknown cell of limit-table1 'q=0.5': known are 'p=0, n=1000', ",
+        ),
+        ({"cells": ["p=0.5", "p"]}, UnknownName, "unknown cell of limit-table1 'p': known are"),
         (
             {"cells": ["n=10000"]},
             InvalidValue,
             "p=0, n=10000 of limit-table1: it needs more training images than 1200, which is what digits has",
         ),
-        ({"table": "limit-table2", "cells": ["noise=pair,p=0.8"]}, InvalidValue, "must name a cell"),
+        (
+            {"table": "limit-table2", "cells": ["noise=pair,p=0.8"]},
+            UnknownName,
+            "'noise=pair,p=0.8': known are 'uniform, p=0', .*'pair, p=0.4', or parts of these",
+        ),
         ({"seeds": [-1]}, InvalidValue, "seed, field of a run: .* got -1"),
         ({"epochs": 0}, InvalidValue, "epochs.* got 0"),
         ({"train_size": 0}, InvalidValue, "train_size.* got 0"),
@@ -213,14 +255,22 @@ def test_a_table_is_made_in_pieces_that_join_and_nothing_is_trained_twice(tmp_pa
     assert again == []
 
 
+def test_a_spec_is_parsed_once_for_a_request_and_once_where_it_was_stored(tmp_path, monkeypatch):
+    store, request = Store(tmp_path), Request.parse("limit-table1", rows=["limit-l-s"], **SHORT)
+    frame, parse, parsed = reproduce(request, store), Spec.parse, []
+    monkeypatch.setattr(Spec, "parse", lambda values: parsed.append(values) or parse(values))
+    pd.testing.assert_frame_equal(gather(request, store), frame)
+    assert len(parsed) <= len(store.runs()) == 2
+
+
 def test_the_setting_is_chosen_by_noisy_validation_whatever_the_test_set_says(tmp_path):
     store, request = Store(tmp_path), Request.parse("limit-table1", rows=["limit-l-s"], **SHORT)
     reproduce(request, store)
-    grid = request.grid(request.rows[0], request.cells[0])
-    for (_, (run,)), validation, test in zip(
-        grid, ([0.3, 0.6], [0.5, 0.4]), ([0.9, 0.2], [0.8, 0.95]), strict=True
+    settings = request.grid(request.rows[0], request.cells[0])
+    for (_, (spec,)), validation, test in zip(
+        settings, ([0.3, 0.6], [0.5, 0.4]), ([0.9, 0.2], [0.8, 0.95]), strict=True
     ):
-        path = store.folder(run) / "history.csv"
+        path = store.folder(spec) / "history.csv"
         pd.read_csv(path).assign(validation_accuracy=validation, test_accuracy=test).to_csv(path, index=False)
     frame = gather(request, store)
     (record,) = frame[frame["ours"].notna()].to_dict("records")
@@ -235,7 +285,7 @@ def test_several_seeds_give_a_mean_and_their_own_spread(tmp_path):
     store, request = Store(tmp_path), Request.parse("limit-table1", rows=["ce"], seeds=[1, 2, 3], **SHORT)
     frame = reproduce(request, store)
     (record,) = frame[frame["ours"].notna()].to_dict("records")
-    tests = [100 * store.find(run).best["test_accuracy"] for run in request.runs()]
+    tests = [100 * store.find(run).best["test_accuracy"] for run in request.specs()]
     assert (record["seeds"], record["std_over"]) == (3, "seeds")
     assert record["ours"] == pytest.approx(np.mean(tests)) and record["std"] == pytest.approx(
         np.std(tests, ddof=1)
@@ -262,8 +312,8 @@ def test_a_run_that_diverges_is_marked_and_the_rest_is_made(tmp_path, monkeypatc
         frame = reproduce(request, store).set_index(["row", "cell"])
         assert frame.loc[("mae", "p=0.5, n=all"), "diverged"] == "the only setting"
         assert frame.loc[("limit-l-s", "p=0.5, n=all"), "ours"] > 0
-        assert "98.1 → diverged" in tables.to_markdown(request, frame.reset_index())
-    diverged = runner.make(request.runs(), store)
+        assert "98.1 → diverged" in writing.to_markdown(request, frame.reset_index())
+    diverged = runner.make(request.specs(), store)
     assert ["not a finite number" in message for message in diverged.values()] == [True]
     with pytest.raises(TrainingDiverged):
         store.obtain(request.grid(request.table.rows[3], request.cells[0])[0][1][0])
@@ -272,7 +322,7 @@ def test_a_run_that_diverges_is_marked_and_the_rest_is_made(tmp_path, monkeypatc
 def test_the_table_is_written_for_people_and_for_programs(tmp_path):
     request = Request.parse("limit-table1", rows=["ce", "mae"], **SHORT)
     frame = reproduce(request, Store(tmp_path / "runs"))
-    csv, markdown, page = tables.write(request, frame, tmp_path)
+    csv, markdown, page = writing.write(request, frame, tmp_path)
     assert [path.name for path in (csv, markdown, page)] == [
         f"limit-table1-digits-quick.{kind}" for kind in ("csv", "md", "html")
     ]
@@ -321,7 +371,7 @@ def test_table_2_trains_resnet_34_with_augmentation_on_images_of_cifars_shape(tm
         epochs=1,
         train_size=20,
     )
-    request = replace(request, budget=replace(request.budget, grids={}))
+    request = replace(request, protocol=replace(request.protocol, grids={}))
     frame = reproduce(request, Store(tmp_path))
     made = frame[frame["ours"].notna()].set_index("row")
     # The cross-entropy run that the predictor begins from is the row CE.

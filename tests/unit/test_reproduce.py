@@ -153,6 +153,21 @@ def test_a_misspelt_word_in_the_data_is_refused(section):
         presets.read(**paper)
 
 
+@pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
+def test_what_the_data_name_exists(table):
+    siblings = [other for other in TABLES.values() if other.protocols == table.protocols]
+    rows = {row.name for other in siblings for row in other.rows}
+    assert all(Spec.parse(setup) for setup in table.setups.values())
+    assert {row.like for row in table.rows} <= rows | {""}
+    for protocol in table.protocols.values():
+        assert set(protocol.grids) <= rows and set(protocol.cells) <= {other.name for other in siblings}
+        assert {row for by_row in protocol.patience.values() for row in by_row} <= rows | {"others"}
+        assert named_cells(table, protocol.cells.get(table.name))
+        for row in table.rows:
+            for setting in protocol.settings(row):
+                assert Spec.parse({"method": row.method, "method_options": {**row.options, **setting}})
+
+
 CELLS = [(table, cell) for table in TABLES.values() for cell in table.cells]
 
 

@@ -46,9 +46,10 @@ def read(
     tried: Options = {
         kind: {row: settings(grid) for row, grid in by_row.items()} for kind, by_row in grids.items()
     }
-
-    def protocol(name: str, grids: str = "", **fields: Any) -> Protocol:
-        return Protocol(name=name, grids=tried[grids] if grids else {}, **fields)
+    known = {
+        name: Protocol(name=name, **{**fields, "grids": tried[kind] if (kind := fields.get("grids")) else {}})
+        for name, fields in protocols.items()
+    }
 
     def table(name: str, headed_by: Any, note: str = "", **fields: Any) -> Table:
         own = {
@@ -62,9 +63,8 @@ def read(
             },
             "note": note.format(**notes or {}),
         }
-        return Table(name=name, protocols=known, **{**fields, **own})
+        return Table(name=name, protocols=known, **fields | own)
 
-    known = {name: protocol(name, **fields) for name, fields in protocols.items()}
     return {name: table(name, **fields) for name, fields in tables.items()}
 
 

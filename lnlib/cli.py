@@ -760,7 +760,8 @@ def reproduce(
     cells: Annotated[
         list[str] | None,
         typer.Option(
-            help="Cells, like p=0.5,n=all or factor=20; may be repeated. The budget's unless given."
+            help="A cell by its heading, like 'p=0.5, n=all', or several by a part of theirs, like n=all; "
+            "may be repeated. The budget's unless given."
         ),
     ] = None,
     seeds: Annotated[
@@ -780,9 +781,10 @@ def reproduce(
 
     Runs are kept in LNLIB_RUNS (by default runs/): stop at any time, and go on with the same command.
     """
-    from lnlib.papers import tables
+    from lnlib.papers import tables, writing
+    from lnlib.papers.request import Request
 
-    request = tables.Request.parse(table, dataset, budget, rows, cells, seeds, epochs, train_size)
+    request = Request.parse(table, dataset, budget, rows, cells, seeds, epochs, train_size)
     if request.left_out:
         typer.echo(f"note: left out: {request.left_out}", err=True)
     with _progress_bar() as progress, _warnings_as_notes():
@@ -793,7 +795,7 @@ def reproduce(
 
         frame = tables.reproduce(request, progress=on_progress, on_wait=_say_waiting)
         progress.update(bar, completed=1.0, description=table)
-    paths = tables.write(request, frame, output)
+    paths = writing.write(request, frame, output)
     if as_json:
         return _print_json({"files": paths, "cells": frame.to_dict("records")})
     made = frame[frame["ours"].notna() | (frame["diverged"] != "")]
@@ -805,7 +807,7 @@ def reproduce(
                 "row": record["row"],
                 "cell": record["cell"],
                 **{
-                    "paper → ours" + f", {metric}" * (len(metrics) > 1): tables.cell_text(record, metric)
+                    "paper → ours" + f", {metric}" * (len(metrics) > 1): writing.cell_text(record, metric)
                     for metric in metrics
                 },
                 "setting": record["setting"],

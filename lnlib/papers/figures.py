@@ -21,7 +21,8 @@ from lnlib.course import plots
 from lnlib.device import default_device
 from lnlib.errors import InvalidValue, unknown_name
 from lnlib.files import write_text
-from lnlib.papers import runner, tables
+from lnlib.papers import runner, tables, writing
+from lnlib.papers.request import Request
 from lnlib.papers.spec import Spec
 from lnlib.papers.store import Circumstances, Result, Store
 from lnlib.training import Run
@@ -203,11 +204,11 @@ SUSPECTS = 32
 
 
 def _table1(dataset: str, budget: Budget, store: Store, progress: OnProgress) -> FigureData:
-    request = tables.Request.parse("limit-table1", dataset, TABLE_BUDGETS[budget])
+    request = Request.parse("limit-table1", dataset, TABLE_BUDGETS[budget])
     frame = tables.reproduce(request, store, progress)
     drawing = plots.table_chart(frame, request.table.title)
-    plots.small_print(drawing, tables.short_caption(request, frame))
-    chosen = [store.find(run) for run in request.runs()]
+    plots.small_print(drawing, writing.short_caption(request, frame))
+    chosen = [store.find(spec) for spec in request.specs()]
     return FigureData(frame, drawing, provenance([result for result in chosen if result]))
 
 
@@ -215,10 +216,8 @@ def _chosen(
     rows: Sequence[str], dataset: str, budget: Budget, store: Store, progress: OnProgress
 ) -> dict[str, Result]:
     """Rows of Table 1 at p = 0.8 and all images, each at the setting that noisy validation chooses."""
-    request = tables.Request.parse(
-        "limit-table1", dataset, TABLE_BUDGETS[budget], rows, [f"p={RATE:g},n=all"]
-    )
-    runner.make(request.runs(), store, progress=progress)
+    request = Request.parse("limit-table1", dataset, TABLE_BUDGETS[budget], rows, [f"p={RATE:g},n=all"])
+    runner.make(request.specs(), store, progress=progress)
     chosen = {}
     for row in request.rows:
         complete = tables.finished(request.grid(row, request.cells[0]), store)

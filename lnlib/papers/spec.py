@@ -2,9 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, fields, replace
-from functools import cache, lru_cache
+from collections.abc import Callable, Mapping
+from dataclasses import fields, replace
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -38,6 +38,7 @@ AUGMENTATIONS: dict[bool | str, Augmentation | None] = {
     False: None,
 }
 Options = dict[str, Any]
+_PART_OPTIONS = {"method_options", "net_options", "optimizer_options"}
 
 
 class Sizes(NamedTuple):
@@ -96,20 +97,24 @@ class Spec(BaseModel):
         """A spec from plain values; raises `UnknownName` for a misspelt field and `InvalidValue` for a bad
         one, one line each.
         """
+        known = cls.model_fields
         for name in values:
-            if name not in cls.model_fields:
-                raise unknown_name("field of a run", name, cls.model_fields)
+            if name not in known:
+                raise unknown_name("field of a run", name, known)
         try:
-            run = cls(**values)
+            spec = cls(**values)
         except ValidationError as error:
             raise _one_line("field of a run", error) from error
-        if run.noise == GIVEN and run.imbalance != 1:
+        if spec.noise == GIVEN and spec.imbalance != 1:
             raise InvalidValue(
-                f"labels that came noisy keep their class sizes, got imbalance {run.imbalance:g}; use 1"
+                f"labels that came noisy keep their class sizes, got imbalance {spec.imbalance:g}; use 1"
             )
-        run.member_parts()
-        run.sources()
-        return run
+        spec.sources()  # which checks the method and the settings, too
+        return spec
+
+    def __copy__(self) -> "Spec":
+        # Without the cached properties: `model_copy` is about to change the fields that they come from.
+        return self.model_construct(**{name: getattr(self, name) for name in Spec.model_fields})
 
     @property
     def fingerprint(self) -> str:
@@ -120,22 +125,26 @@ class Spec(BaseModel):
         ways to write the same method, network or optimiser have one fingerprint. Of a reader's own folder the
         names, sizes and dates of its files count.
         """
-        method, settings = self.member_parts()
-        options: Options = {"method": method, "net": settings.net, "optimizer": settings.optimizer}
-        values = self.model_dump(mode="json", exclude={f"{name}_options" for name in options})
-        defaults = type(self)().model_dump(mode="json")
-        chosen = {name: value for name, value in values.items() if value != defaults[name]}
-        for name, part in options.items():
-            usual = _values(type(part)())
+        return hashlib.sha256((self._chosen + self._folder_listing()).encode()).hexdigest()[:16]
+
+    @cached_property
+    def _chosen(self) -> str:
+        """What differs from the defaults, as text."""
+        method, settings = self._parts
+        parts: Options = {"method": method, "net": settings.net, "optimizer": settings.optimizer}
+        defaults = _usual_fields()
+        fields = self.model_dump(mode="json", exclude=_PART_OPTIONS)
+        chosen = {name: value for name, value in fields.items() if value != defaults[name]}
+        for name, part in parts.items():
+            usual = _usual_options(part.__class__)
             chosen[f"{name}_options"] = {
                 key: value for key, value in _values(part).items() if value != usual[key]
             }
-        text = json.dumps(chosen, sort_keys=True) + self._folder_listing()
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return json.dumps(chosen, sort_keys=True)
 
     def spelled_out(self) -> "Spec":
         """The same run with every option of its method, network and optimiser written down."""
-        method, settings = self.member_parts()
+        method, settings = self._parts
         return self.model_copy(
             update={
                 "method_options": _values(method),
@@ -146,9 +155,14 @@ class Spec(BaseModel):
 
     def sources(self) -> dict[str, "Spec"]:
         """The runs whose best weights this one begins from, by the name of their method."""
-        fields = self.model_dump(exclude={"method", "method_options", "source_options"})
-        names = {source.method for source in self.member_parts()[0].warm_start.values()}
-        return {name: Spec.parse({**fields, "method": name, **self.source_options}) for name in sorted(names)}
+        return dict(self._sources)
+
+    @cached_property
+    def _sources(self) -> dict[str, "Spec"]:
+        names = sorted({source.method for source in self._parts[0].warm_start.values()})
+        own = {"method", "method_options", "source_options"}
+        fields = self.model_dump(exclude=own) if names else {}
+        return {name: Spec.parse({**fields, "method": name, **self.source_options}) for name in names}
 
     def _folder_listing(self) -> str:
         if not self.dataset.startswith(data.FOLDER):
@@ -209,6 +223,10 @@ class Spec(BaseModel):
 
     def member_parts(self) -> tuple[methods.Method, Settings]:
         """The method and the settings; raises for unknown names and bad values, without touching data."""
+        return self._parts
+
+    @cached_property
+    def _parts(self) -> tuple[methods.Method, Settings]:
         settings = Settings(
             net=_built("network", NETS, self.net, self.net_options),
             optimizer=_built("optimizer", OPTIMIZERS, self.optimizer, self.optimizer_options),
@@ -256,25 +274,41 @@ def _built(kind: str, known: Mapping[str, Entry], name: str, options: Options) -
     """
     if name not in known:
         raise unknown_name(kind, name, known)
-    wanted = known[name].load()
-    names = [part.name for part in fields(wanted)]
+    adapter, names = _reader(known[name])
     for option in options:
         if option not in names:
             raise unknown_name(f"option of {name}", option, names or ["none at all"])
     try:
-        return _adapter(wanted).validate_python(options)
+        return adapter.validate_python(options)
     except ValidationError as error:
         raise _one_line(f"option of {name}", error) from error
 
 
 @cache
-def _adapter(kind: type) -> TypeAdapter[Any]:
-    return TypeAdapter(kind)
+def _reader(entry: Entry) -> tuple[TypeAdapter[Any], tuple[str, ...]]:
+    """What reads a class's options, and their names."""
+    kind = entry.load()
+    return TypeAdapter(kind), _option_names(kind)
 
 
 def _values(part: Any) -> Options:
     """The options of a method, network or optimiser with their values."""
-    return asdict(part)
+    return {name: getattr(part, name) for name in _option_names(part.__class__)}
+
+
+@cache
+def _option_names(kind: Callable[..., Any]) -> tuple[str, ...]:
+    return tuple(option.name for option in fields(kind))  # type: ignore[arg-type]
+
+
+@cache
+def _usual_options(kind: Callable[..., Any]) -> Options:
+    return _values(kind())
+
+
+@cache
+def _usual_fields() -> Options:
+    return Spec().model_dump(mode="json")
 
 
 def _one_line(what: str, error: ValidationError) -> InvalidValue:

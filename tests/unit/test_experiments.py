@@ -74,15 +74,42 @@ class Milder(methods.LIMIT):
 
 
 def test_an_option_that_is_new_leaves_fingerprints_and_a_new_default_changes_them(monkeypatch):
-    run = Spec.parse({"method": "limit"})
-    before, spelled = run.fingerprint, run.spelled_out()
+    fields = {"method": "limit"}
+    spec = Spec.parse(fields)
+    before, spelled = spec.fingerprint, spec.spelled_out().model_dump()
 
     monkeypatch.setitem(METHODS, "limit", Entry(__name__, "Wider"))
-    assert run.fingerprint == before
+    assert Spec.parse(fields).fingerprint == Spec.parse(spelled).fingerprint == before
 
     monkeypatch.setitem(METHODS, "limit", Entry(__name__, "Milder"))
     # What was stored under the old default is no longer found under its name: the store sets it aside.
-    assert spelled.fingerprint != before == run.fingerprint
+    assert Spec.parse(spelled).fingerprint != before == Spec.parse(fields).fingerprint
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 3},
+        {"rate": 0.25},
+        {"epochs": 9},
+        {"method": "forward-correction", "method_options": {}},
+        {"method_options": {"lr": 1e-3}},
+        {"source_options": {"patience": 2}},
+        {"net_options": {"width": 16}},
+        {"optimizer": "sgd", "optimizer_options": {"lr": 0.5}},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_what_a_spec_has_worked_out_does_not_go_into_its_changed_copies(change):
+    spec = Spec.parse(SMALL | {"method": "dmi", "method_options": {"lr": 1e-4}, "patience": 5})
+
+    def worked_out(spec):
+        return spec, spec.fingerprint, spec.member_parts(), spec.sources()
+
+    before = worked_out(spec)
+    changed = spec.model_copy(update=change)
+    assert worked_out(changed) == worked_out(Spec.parse({**spec.model_dump(), **change}))
+    assert changed.fingerprint != spec.fingerprint and worked_out(spec) == before
 
 
 def test_images_are_scaled_as_a_run_says(monkeypatch, digits):

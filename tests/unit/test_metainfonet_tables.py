@@ -15,21 +15,22 @@ from lnlib import cli, noise
 from lnlib.course import plots
 from lnlib.data import Dataset
 from lnlib.errors import DataUnavailable, InvalidValue
-from lnlib.papers import tables
-from lnlib.papers.presets import TABLES, cell_runs, named_cells, named_rows
+from lnlib.papers import tables, writing
+from lnlib.papers.presets import TABLES
+from lnlib.papers.request import Request, named_cells, named_rows
 from lnlib.papers.spec import GIVEN, Spec
 from lnlib.papers.store import Store
-from lnlib.papers.tables import Request, gather, reproduce
+from lnlib.papers.tables import gather, reproduce
 
 NUMBERS = range(1, 7)
 
 
-def spec(number, row, cell, dataset="cifar-100", budget="paper"):
-    """The first setting's first run."""
+def first_spec(number, row, cell, dataset="cifar-100", budget="paper"):
+    """That of the first setting and seed."""
     table = TABLES[f"metainfonet-table{number}"]
     (row,), (cell,) = named_rows(table, [row]), named_cells(table, [cell])
-    (_, (run, *_)), *_ = cell_runs(table, dataset, row, cell, table.budgets[budget], (0,))
-    return run
+    request = Request(table, dataset, table.protocols[budget], (row,), (cell,), (0,))
+    return request.grid(row, cell)[0][1][0]
 
 
 # The protocols.
@@ -48,33 +49,37 @@ def spec(number, row, cell, dataset="cifar-100", budget="paper"):
     ],
 )
 def test_the_papers_schedules(number, cell, dataset, net, epochs, milestones, meta_size):
-    run = spec(number, "metainfonet", cell, dataset)
-    optimizer = run.member_parts()[1].optimizer
-    assert (run.net, run.epochs, optimizer.milestones, run.meta_size) == (net, epochs, milestones, meta_size)
+    spec = first_spec(number, "metainfonet", cell, dataset)
+    optimizer = spec.member_parts()[1].optimizer
+    assert (spec.net, spec.epochs, optimizer.milestones, spec.meta_size) == (
+        net,
+        epochs,
+        milestones,
+        meta_size,
+    )
     clothing = dataset == "clothing1m"
     assert (optimizer.lr, optimizer.weight_decay) == ((0.01, 1e-3) if clothing else (0.1, 5e-4))
-    assert optimizer.momentum == 0.9 and run.batch_size == (32 if clothing else 100)
-    assert run.meta_batch_size == 100 and run.patience is None
-    seen = (run.net_options, run.augment, run.scaling)
+    assert optimizer.momentum == 0.9 and spec.batch_size == (32 if clothing else 100)
+    assert spec.meta_batch_size == 100 and spec.patience is None
+    seen = (spec.net_options, spec.augment, spec.scaling)
     assert seen == (
         ({"weights": "imagenet"}, "center", "dataset") if clothing else ({}, "reflect", "metainfonet")
     )
     # Whatever the row, nothing but the method differs.
-    standard = spec(number, "standard", cell, dataset)
-    assert standard.model_copy(update={"method": run.method, "method_options": run.method_options}) == run
+    standard = first_spec(number, "standard", cell, dataset)
+    assert standard.model_copy(update={"method": spec.method, "method_options": spec.method_options}) == spec
 
 
 @pytest.mark.parametrize("number", NUMBERS)
 @pytest.mark.parametrize("budget", ["quick", "laptop", "equal"])
 def test_all_rows_of_a_table_have_one_optimiser_and_one_setting(number, budget):
     request = Request.parse(f"metainfonet-table{number}", budget=budget, cells=None)
-    runs = [run for row in request.rows for _, (run, *_) in request.grid(row, request.cells[0])]
-    assert len(runs) == len(request.rows)
+    specs = [spec for row in request.rows for _, (spec, *_) in request.grid(row, request.cells[0])]
+    assert len(specs) == len(request.rows)
     varied = {"method", "method_options"}
-    assert len({run.model_dump_json(exclude=varied) for run in runs}) == 1
-    assert all(set(run.sources()) <= {"cross-entropy"} for run in runs)
+    assert len({spec.model_dump_json(exclude=varied) for spec in specs}) == 1
     # The row Standard is what others begin from.
-    assert all(run.sources() in ({}, {"cross-entropy": runs[0]}) for run in runs)
+    assert all(spec.sources() in ({}, {"cross-entropy": specs[0]}) for spec in specs)
 
 
 def test_the_papers_budget_tries_lambda_and_gamma():
@@ -93,14 +98,14 @@ def test_the_papers_budget_tries_lambda_and_gamma():
     ("number", "cell", "wrong"), [(2, "p=0.4", 0.4), (2, "p=0", 0.0), (3, "p=0.4", 0.36), (3, "p=0.6", 0.54)]
 )
 def test_co_teaching_forgets_as_many_labels_as_are_wrong(number, cell, wrong):
-    run = spec(number, "co-teaching", cell, "digits")
-    assert run.member_parts()[0].forget_rate == pytest.approx(wrong)
-    assert noise.effective_error_rate(run.matrix()) == pytest.approx(wrong)
+    spec = first_spec(number, "co-teaching", cell, "digits")
+    assert spec.member_parts()[0].forget_rate == pytest.approx(wrong)
+    assert noise.effective_error_rate(spec.matrix()) == pytest.approx(wrong)
 
 
 def test_what_the_originals_give_in_epochs_follows_the_length_of_the_run():
     methods = {
-        (row, budget): spec(2, row, "p=0.4", "digits", budget).member_parts()[0]
+        (row, budget): first_spec(2, row, "p=0.4", "digits", budget).member_parts()[0]
         for row in ("fine-tuning", "d2l")
         for budget in ("quick", "laptop", "paper")
     }
@@ -114,16 +119,16 @@ def test_what_the_originals_give_in_epochs_follows_the_length_of_the_run():
 
 def test_the_noise_is_what_the_tables_say():
     for number, cell, targets in ((2, "p=0.4", 2), (4, "p=0.4", 1)):
-        matrix = spec(number, "standard", cell, "digits").matrix()
+        matrix = first_spec(number, "standard", cell, "digits").matrix()
         np.testing.assert_allclose(matrix.diagonal(), 0.6)
         assert ((matrix > 0).sum(axis=1) == 1 + targets).all()
-    np.testing.assert_allclose(spec(3, "standard", "p=0.4", "digits").matrix().diagonal(), 0.64)
+    np.testing.assert_allclose(first_spec(3, "standard", "p=0.4", "digits").matrix().diagonal(), 0.64)
     # Clean labels are one run in all tables.
-    clean = [spec(1, "standard", "factor=1", "digits"), spec(2, "standard", "p=0", "digits")]
+    clean = [first_spec(1, "standard", "factor=1", "digits"), first_spec(2, "standard", "p=0", "digits")]
     assert (
         clean[0]
         == clean[1]
-        == spec(3, "standard", "p=0", "digits", "paper").model_copy(
+        == first_spec(3, "standard", "p=0", "digits", "paper").model_copy(
             update={"epochs": 120, "optimizer_options": clean[0].optimizer_options}
         )
     )
@@ -152,7 +157,7 @@ def test_real_noise_is_made_where_a_data_set_has_none_and_the_caption_says_so(tm
     (cell,) = request.cells
     assert (cell.noise, cell.rate, cell.noise_options) == ("flip", rate, {"targets": 2})
     assert request.left_out == "labels as they came (digits has true labels only)"
-    text = tables.caption(request, gather(request, Store(tmp_path)))
+    text = writing.caption(request, gather(request, Store(tmp_path)))
     assert (
         "The noise is made here" in text and f"The paper's numbers are for {title}, ours for digits" in text
     )
@@ -192,16 +197,16 @@ def test_labels_that_came_noisy_are_trained_on_as_they_are(tmp_path, monkeypatch
     dataset = tiny(num_clean=50) if kind == "clean rows" else tiny(given_labels=moved)
     monkeypatch.setattr("lnlib.papers.spec.load", lambda name: dataset)
     table = TABLES["metainfonet-table6"]
-    setups = {"": {"net": "mlp", "net_options": {"width": 8}, "optimizer": "sgd", "meta_size": 20}}
+    setups = {"other": {"net": "mlp", "net_options": {"width": 8}, "optimizer": "sgd", "meta_size": 20}}
     monkeypatch.setitem(TABLES, table.name, replace(table, setups=setups))
     request = Request.parse(table.name, "tiny", rows=["standard", "lossnet"], epochs=2)
     assert [cell.noise for cell in request.cells] == [GIVEN]
     assert request.left_out == "made: flip-2, p=0.08 (tiny has noisy labels already)"
     # A fifth is held out; the meta set comes from the clean rows, or from the training images.
     num_train = 120 if kind == "clean rows" else 140
-    run = request.runs()[0]
-    assert run.sizes().train == len(run.task().train) == num_train
-    assert "labels as they came" in run.label
+    spec = request.specs()[0]
+    assert spec.sizes().train == len(spec.task().train) == num_train
+    assert "labels as they came" in spec.label
     frame = reproduce(request, Store(tmp_path))
     assert frame["ours"].notna().sum() == 2 and set(frame["n"]) == {num_train}
     assert list(frame.loc[frame["row"] == "lossnet", ["paper", "paper_last"]].iloc[0]) == [83.73, 82.07]
@@ -248,7 +253,7 @@ def test_best_and_last_are_what_the_histories_say(store):
     )
     frame = reproduce(request, store)
     (record,) = frame[frame["ours"].notna()].to_dict("records")
-    history = store.find(request.runs()[0]).history
+    history = store.find(request.specs()[0]).history
     assert len(history) == 12
     assert record["last"] == pytest.approx(100 * history["test_accuracy"].tail(10).mean())
     best = history["validation_accuracy"].idxmax()
@@ -260,8 +265,8 @@ def test_the_last_epochs_are_the_evaluated_ones(store):
     request = Request.parse(
         "metainfonet-table4", rows=["standard"], cells=["p=0.4"], epochs=2, train_size=100
     )
-    run = request.runs()[0].model_copy(update={"epochs": 7, "evaluate_every": 3})
-    result = store.obtain(run)
+    spec = request.specs()[0].model_copy(update={"epochs": 7, "evaluate_every": 3})
+    result = store.obtain(spec)
     evaluated = result.history["test_accuracy"].dropna()
     assert len(evaluated) == 3 and result.last == pytest.approx(evaluated.mean())
 

@@ -1,6 +1,4 @@
-"""The paper's tables with ours beside: the protocols, what is made and reused, how settings are chosen,
-what is written.
-"""
+"""The paper's tables with ours beside: what is made and reused, how settings are chosen, what is written."""
 
 import json
 from dataclasses import dataclass, replace
@@ -15,14 +13,13 @@ from lnlib import cli
 from lnlib.catalog import METHODS, Entry
 from lnlib.course import plots
 from lnlib.data import Dataset
-from lnlib.errors import InvalidValue, TrainingDiverged, UnknownName
+from lnlib.errors import TrainingDiverged
 from lnlib.methods import CrossEntropy
-from lnlib.papers import runner, tables
-from lnlib.papers.presets import TABLES, cell_runs, named_cells, named_rows
-from lnlib.papers.presets.limit import BUDGETS, TABLE1, TABLE2
+from lnlib.papers import runner, writing
+from lnlib.papers.request import Request
 from lnlib.papers.spec import Spec
 from lnlib.papers.store import Store
-from lnlib.papers.tables import Request, gather, reproduce
+from lnlib.papers.tables import gather, reproduce
 
 SHORT = {"epochs": 2, "cells": ["p=0.5,n=all"], "train_size": 200}
 
@@ -35,147 +32,6 @@ def one_line_error(result):
     assert result.exit_code == 2, result.output
     (line,) = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
     return line
-
-
-# The presets.
-
-
-PRINTED = [
-    (table, dataset)
-    for table in TABLES.values()
-    for dataset in (name for name in table.datasets if name != "cifar-10-jpeg")
-    if (table.name, dataset) != ("metainfonet-table3", "cifar-100")
-]
-
-
-@pytest.mark.parametrize(("table", "dataset"), PRINTED, ids=lambda part: getattr(part, "name", part))
-def test_every_number_of_the_papers_table_has_its_cell(table, dataset):
-    numbers = tables.paper_table(table.source)
-    ours = numbers[numbers["dataset"] == table.datasets[dataset]]
-    if (table.name, dataset) == ("limit-table2", "cifar-100"):
-        ours = ours[ours["rate"] == 0.4]
-    request = replace(REQUEST, table=table, dataset=dataset)
-    # The numbers for noise that came with the data stand beside noise made in its place, too.
-    cells = [cell for cell in table.cells if cell.printed != "real"] or table.cells[:1]
-    found = [
-        tables.paper_value(request, row, cell, metric)
-        for row in table.rows
-        for cell in cells
-        for metric in table.metrics
-    ]
-    assert sorted(value for value in found if not np.isnan(value)) == sorted(ours["value"])
-    assert {row.paper for row in table.rows} - {"Standard"} == set(ours["method"]) - {"Standard"}
-    assert {row.method for row in table.rows} <= set(METHODS)
-
-
-def test_all_tables_of_both_papers_are_shipped():
-    names = ["limit_table1", "limit_table2", *(f"metainfonet_table{number}" for number in range(1, 7))]
-    for name in names:
-        frame = tables.paper_table(f"{name}.csv")
-        assert len(frame) and frame["value"].between(0, 100).all() and frame["noise"].notna().all()
-
-
-REQUEST = Request(TABLE1, "mnist", BUDGETS["quick"], TABLE1.rows, TABLE1.cells, (42,))
-
-
-def spec(table, row, cell, budget="paper", dataset="mnist"):
-    (row,), (cell,) = named_rows(table, [row]), named_cells(table, [cell])
-    return cell_runs(table, dataset, row, cell, BUDGETS[budget], table.seeds)
-
-
-def test_the_papers_protocol_on_mnist():
-    grid = spec(TABLE1, "limit-l-s", "p=0.8,n=10000")
-    assert [setting["beta"] for setting, _ in grid] == [0.0, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0]
-    runs = grid[0][1]
-    assert [run.seed for run in runs] == [42, 43, 44, 45, 46]
-    run = runs[0]
-    assert (run.net, run.batch_size, run.epochs, run.patience, run.train_size) == (
-        "cnn",
-        256,
-        400,
-        100,
-        10000,
-    )
-    assert run.member_parts()[1].optimizer.lr == 1e-3 and run.validation == 0.2 and run.noise == "uniform"
-    assert [setting["sigma"] for setting, _ in spec(TABLE1, "limit-g+s", "p=0.8,n=all")][:4] == [
-        0.3162,
-        0.1,
-        0.0316,
-        0.01,
-    ]
-    assert [setting["lr"] for setting, _ in spec(TABLE1, "dmi", "p=0,n=all")] == [1e-3, 1e-4, 1e-5, 1e-6]
-    assert len(spec(TABLE1, "soft-reg", "p=0,n=all")) == 20
-
-
-@pytest.mark.parametrize(
-    ("row", "cell", "patience"),
-    [
-        ("ce", "noise=uniform,p=0.4", 100),
-        ("limit-l", "noise=uniform,p=0.4", 200),
-        ("limit-l+init", "noise=uniform,p=0.4", 200),
-        ("fw", "noise=pair,p=0.4", 50),
-        ("dmi", "noise=pair,p=0.4", 100),
-        ("limit-g", "noise=pair,p=0.4", 100),
-        ("limit-g+init", "noise=pair,p=0.4", 200),
-    ],
-)
-def test_patience_is_the_papers_or_the_same_for_all_rows(row, cell, patience):
-    (_, (run,)), *_ = spec(TABLE2, row, cell, dataset="cifar-10")
-    assert run.patience == patience
-    assert (run.net, run.augment, run.seed) == ("resnet34", True, 42)
-    (_, (equal,)), *_ = spec(TABLE2, row, cell, budget="equal", dataset="cifar-10")
-    assert equal.patience == 200
-    # Whatever its own patience, a row begins from the run that is the table's row CE.
-    (_, (cross_entropy,)), *_ = spec(TABLE2, "ce", cell, dataset="cifar-10")
-    assert all(source == cross_entropy for source in run.sources().values())
-
-
-def test_few_images_are_seen_more_often_and_evaluated_less():
-    (_, (run,)), *_ = cell_runs(
-        TABLE1, "mnist", TABLE1.rows[0], TABLE1.cells[3], BUDGETS["laptop"], (42,), epochs=4
-    )
-    assert (run.train_size, run.epochs, run.evaluate_every) == (1000, 40, 2)
-    (_, (run,)), *_ = cell_runs(
-        TABLE1, "mnist", TABLE1.rows[0], TABLE1.cells[5], BUDGETS["laptop"], (42,), epochs=4
-    )
-    assert (run.train_size, run.epochs, run.evaluate_every) == (None, 4, 1)
-
-
-def test_cells_are_selected_by_their_parts():
-    assert len(named_cells(TABLE1, None)) == 12
-    assert [cell.rate for cell in named_cells(TABLE1, ["n=1000"])] == [0.0, 0.5, 0.8, 0.89]
-    assert [cell.parts["n"] for cell in named_cells(TABLE1, ["p=0.50, n=all", "p=.8,n=1000"])] == [
-        "all",
-        "1000",
-    ]
-    assert [cell.noise for cell in named_cells(TABLE2, ["p=0.4"])] == ["uniform", "pair"]
-    assert [row.name for row in named_rows(TABLE1, ["LIMIT_L -S", "mae"])] == ["mae", "limit-l-s"]
-
-
-@pytest.mark.parametrize(
-    ("fields", "error", "message"),
-    [
-        ({"table": "limit-tabel1"}, UnknownName, "unknown table 'limit-tabel1': did you mean 'limit-table1'"),
-        ({"budget": "quikc"}, UnknownName, "did you mean 'quick'"),
-        ({"dataset": "digit"}, UnknownName, "did you mean 'digits'"),
-        ({"rows": ["limitl"]}, UnknownName, "unknown row of limit-table1 'limitl': did you mean 'limit-l"),
-        ({"cells": ["q=0.5"]}, UnknownName, "unknown part of a cell of limit-table1 'q'"),
-        ({"cells": ["p=0.6"]}, UnknownName, "unknown p of limit-table1 '0.6'"),
-        ({"cells": ["p"]}, InvalidValue, "--cells takes NAME=VALUE, got 'p'; try p=0.89,n=all"),
-        (
-            {"cells": ["n=10000"]},
-            InvalidValue,
-            "p=0, n=10000 of limit-table1: it needs more training images than 1200, which is what digits has",
-        ),
-        ({"table": "limit-table2", "cells": ["noise=pair,p=0.8"]}, InvalidValue, "must name a cell"),
-        ({"seeds": [-1]}, InvalidValue, "seed, field of a run: .* got -1"),
-        ({"epochs": 0}, InvalidValue, "epochs.* got 0"),
-        ({"train_size": 0}, InvalidValue, "train_size.* got 0"),
-    ],
-)
-def test_bad_requests_are_refused_before_anything_trains(fields, error, message):
-    with pytest.raises(error, match=message):
-        Request.parse(**{"table": "limit-table1", **fields})
 
 
 # Making a table.
@@ -213,14 +69,22 @@ def test_a_table_is_made_in_pieces_that_join_and_nothing_is_trained_twice(tmp_pa
     assert again == []
 
 
+def test_a_spec_is_parsed_once_for_a_request_and_once_where_it_was_stored(tmp_path, monkeypatch):
+    store, request = Store(tmp_path), Request.parse("limit-table1", rows=["limit-l-s"], **SHORT)
+    frame, parse, parsed = reproduce(request, store), Spec.parse, []
+    monkeypatch.setattr(Spec, "parse", lambda values: parsed.append(values) or parse(values))
+    pd.testing.assert_frame_equal(gather(request, store), frame)
+    assert len(parsed) <= len(store.runs()) == 2
+
+
 def test_the_setting_is_chosen_by_noisy_validation_whatever_the_test_set_says(tmp_path):
     store, request = Store(tmp_path), Request.parse("limit-table1", rows=["limit-l-s"], **SHORT)
     reproduce(request, store)
-    grid = request.grid(request.rows[0], request.cells[0])
-    for (_, (run,)), validation, test in zip(
-        grid, ([0.3, 0.6], [0.5, 0.4]), ([0.9, 0.2], [0.8, 0.95]), strict=True
+    settings = request.grid(request.rows[0], request.cells[0])
+    for (_, (spec,)), validation, test in zip(
+        settings, ([0.3, 0.6], [0.5, 0.4]), ([0.9, 0.2], [0.8, 0.95]), strict=True
     ):
-        path = store.folder(run) / "history.csv"
+        path = store.folder(spec) / "history.csv"
         pd.read_csv(path).assign(validation_accuracy=validation, test_accuracy=test).to_csv(path, index=False)
     frame = gather(request, store)
     (record,) = frame[frame["ours"].notna()].to_dict("records")
@@ -235,7 +99,7 @@ def test_several_seeds_give_a_mean_and_their_own_spread(tmp_path):
     store, request = Store(tmp_path), Request.parse("limit-table1", rows=["ce"], seeds=[1, 2, 3], **SHORT)
     frame = reproduce(request, store)
     (record,) = frame[frame["ours"].notna()].to_dict("records")
-    tests = [100 * store.find(run).best["test_accuracy"] for run in request.runs()]
+    tests = [100 * store.find(run).best["test_accuracy"] for run in request.specs()]
     assert (record["seeds"], record["std_over"]) == (3, "seeds")
     assert record["ours"] == pytest.approx(np.mean(tests)) and record["std"] == pytest.approx(
         np.std(tests, ddof=1)
@@ -262,8 +126,8 @@ def test_a_run_that_diverges_is_marked_and_the_rest_is_made(tmp_path, monkeypatc
         frame = reproduce(request, store).set_index(["row", "cell"])
         assert frame.loc[("mae", "p=0.5, n=all"), "diverged"] == "the only setting"
         assert frame.loc[("limit-l-s", "p=0.5, n=all"), "ours"] > 0
-        assert "98.1 → diverged" in tables.to_markdown(request, frame.reset_index())
-    diverged = runner.make(request.runs(), store)
+        assert "98.1 → diverged" in writing.to_markdown(request, frame.reset_index())
+    diverged = runner.make(request.specs(), store)
     assert ["not a finite number" in message for message in diverged.values()] == [True]
     with pytest.raises(TrainingDiverged):
         store.obtain(request.grid(request.table.rows[3], request.cells[0])[0][1][0])
@@ -272,7 +136,7 @@ def test_a_run_that_diverges_is_marked_and_the_rest_is_made(tmp_path, monkeypatc
 def test_the_table_is_written_for_people_and_for_programs(tmp_path):
     request = Request.parse("limit-table1", rows=["ce", "mae"], **SHORT)
     frame = reproduce(request, Store(tmp_path / "runs"))
-    csv, markdown, page = tables.write(request, frame, tmp_path)
+    csv, markdown, page = writing.write(request, frame, tmp_path)
     assert [path.name for path in (csv, markdown, page)] == [
         f"limit-table1-digits-quick.{kind}" for kind in ("csv", "md", "html")
     ]
@@ -321,7 +185,7 @@ def test_table_2_trains_resnet_34_with_augmentation_on_images_of_cifars_shape(tm
         epochs=1,
         train_size=20,
     )
-    request = replace(request, budget=replace(request.budget, grids={}))
+    request = replace(request, protocol=replace(request.protocol, grids={}))
     frame = reproduce(request, Store(tmp_path))
     made = frame[frame["ours"].notna()].set_index("row")
     # The cross-entropy run that the predictor begins from is the row CE.

@@ -108,7 +108,7 @@ def test_checkpoints_keep_their_distance_in_epochs_and_in_seconds(tmp_path):
 
 def test_arrays_are_kept_with_the_run(tmp_path):
     store, run = Store(tmp_path), Spec.parse(SMALL)
-    scores = store.obtain(run, keep=lambda training: {"labels": training.given.numpy()}).arrays()
+    scores = store.obtain(run, keep=lambda training: {"labels": training.task.train.labels.numpy()}).arrays()
     np.testing.assert_array_equal(scores["labels"], run.task().train.labels)
     assert store.obtain(Spec.parse(SMALL | {"seed": 1})).arrays() == {}
 

@@ -14,9 +14,9 @@ from lnlib import data, noise
 from lnlib.data.clothing1m import CLASS_NAMES, LISTS, read_clothing1m
 from lnlib.data.task import given_task, make_task
 from lnlib.errors import DataUnavailable, InvalidValue
-from lnlib.methods import LIMIT, CrossEntropy
+from lnlib.methods import L2RW, LIMIT, CrossEntropy, FineTuning, LossNet
 from lnlib.nets import CNN, MLP, ResNet50
-from lnlib.training import CropFlip, Member, Run, fit, images, sweep
+from lnlib.training import CropFlip, Member, Run, Runs, fit, images, sweep
 
 COUNTS = {"training": 42, "validation": 28, "test": 14}
 SIDE = 24
@@ -198,6 +198,35 @@ def test_a_sweep_streams_too(clothing):
         for mode in ("stacked", "solo")
     ]
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
+@pytest.mark.parametrize("method", [L2RW(), LossNet(), FineTuning(1)], ids=lambda method: method.label)
+@pytest.mark.parametrize("augment", [None, CropFlip(20)])
+def test_a_streamed_meta_set_is_read_once_and_trains_as_a_resident_one(
+    clothing, monkeypatch, method, augment
+):
+    settings = {"net": MLP(8, 2), "batch_size": 21, "epochs": 2, "augment": augment, "precision": "float64"}
+    tasks = [
+        [given_task(dataset, seed, meta_size=14) for seed in range(2)]
+        for dataset in (clothing, in_memory(clothing))
+    ]
+    streamed, resident = ([Member(method, task, task.seed) for task in some] for some in tasks)
+    stacked, alone = (Runs(streamed, mode=mode, **settings) for mode in ("stacked", "solo"))
+    with monkeypatch.context() as patch:
+        patch.setattr(images.StreamedImages, "__getitem__", lambda *_: pytest.fail("reads while it trains"))
+        stacked.train()
+        alone.train()
+    for runs in (stacked, alone):
+        for run, other in zip(runs, sweep(resident, mode=runs[0].mode, **settings), strict=True):
+            assert [epoch.loss for epoch in run.records] == [epoch.loss for epoch in other.records]
+            for name, named in other.weights.items():
+                assert all(torch.equal(run.weights[name][key], value) for key, value in named.items())
+            for split in ("train", "meta", "validation", "test"):
+                torch.testing.assert_close(run.logits(split), other.logits(split), rtol=1e-9, atol=1e-12)
+            if run.sample_weights() is not None:
+                torch.testing.assert_close(
+                    run.sample_weights(), other.sample_weights(), rtol=1e-9, atol=1e-12
+                )
 
 
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")

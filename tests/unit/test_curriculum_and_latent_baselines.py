@@ -70,19 +70,18 @@ def test_the_dimensionality_matches_the_oracle():
 
 def test_the_mean_dimensionality_looks_for_neighbours_inside_each_batch(make_digits_task):
     task = make_digits_task(train_size=300)
-    run = fit(D2L(), task, net=MLP(16, 1), epochs=1, batch_size=50)
+    run = Run(D2L(), task, net=MLP(16, 1), epochs=1, batch_size=50)
     rows = run.nets["memory"].buffers["rows"]
     assert rows.shape == (2, 128) and len(rows.unique()) == 256
-    run.advance()
-    _, features = run.state.data.whole(task).outputs(run.nets["classifier"])
+    data = run.train().state.data.whole(task)
+    _, features = data.outputs(run.nets["classifier"])
     expected = []
     for batch in features.double().numpy()[rows]:
         for point in batch:
             r = np.sort(np.linalg.norm(batch - point, axis=1))[1:21]
             expected.append(-1 / np.mean(np.log(r / r[-1])))
-    assert mean_lid(run.nets["classifier"], run._data(task), rows).item() == pytest.approx(
-        np.mean(expected), rel=1e-4
-    )
+    found = mean_lid(run.nets["classifier"], data, rows).item()
+    assert found == pytest.approx(np.mean(expected), rel=1e-4)
     assert run.records[-1].extra == {"lid": pytest.approx(np.mean(expected), rel=1e-4)} | {
         "alpha": 1.0,
         "turned_at": 0.0,
@@ -542,8 +541,8 @@ def test_each_method_stays_in_its_range_on_digits_with_half_of_the_labels_wrong(
     members, runs = standard
     if not isinstance(method, CrossEntropy):
         # One run is enough where it takes seconds.
-        members = members[:1] if isinstance(method, MentorNet | MLNT) else members
-        members = begun([replace(member, method=method) for member in members], runs)
+        few = slice(1) if isinstance(method, MentorNet | MLNT) else slice(None)
+        members = begun([replace(member, method=method) for member in members[few]], runs[few])
         runs = sweep(members, mode="stacked", epochs=6 if name == "MLNT" else 20)
     last = [run.records[-1] for run in runs]
     assert given[0] <= np.mean([epoch.train_accuracy for epoch in last]) <= given[1]

@@ -266,10 +266,12 @@ class Runs(Sequence[Run]):
         """The columns of the runs' histories at their last epoch, or at the best on noisy validation: one row
         a run, by method and seed.
 
-        Raises `UnknownName` for a column that a history lacks.
+        Raises `UnknownName` for a column that a history lacks, and `InvalidValue` before there is a record.
         """
         rows = []
         for run in self:
+            if not len(run.records):
+                raise InvalidValue("a table needs trained runs, got one without a record; train them first")
             history = run.history
             for column in columns:
                 if column not in history:

@@ -32,8 +32,8 @@ from lnlib.nets import CNN, MLP, ResNet32, ResNet34
 from lnlib.optimizers import SGD
 from lnlib.papers.spec import Spec
 from lnlib.papers.store import Store
-from lnlib.training import FlipCrop, Member, Settings, fit, sweep
-from lnlib.training.engine import Engine
+from lnlib.training import FlipCrop, Member, Run, Settings, loop, sweep
+from lnlib.training.state import State
 
 CNN_SETTINGS = {"net": CNN(), "batch_size": 256, "epochs": 50, "evaluate_every": 50}
 ROUNDS = 5
@@ -74,8 +74,7 @@ def sweeps() -> Iterator[Figure]:
         for _ in range(ROUNDS):
             for mode, times in seconds.items():
                 began = time.perf_counter()
-                for _ in sweep(members, mode=mode, epochs=10):
-                    pass
+                sweep(members, mode=mode, epochs=10)
                 times.append(time.perf_counter() - began)
         best = {mode: min(times) for mode, times in seconds.items()}
         yield at_least(
@@ -99,15 +98,14 @@ def epochs() -> Iterator[Figure]:
         times = {"usual": [usual("epoch") for _ in range(ROUNDS)], "ours": [], "floor": [], "bfloat16": []}
         usual_accuracy = usual("test_accuracy", task)
         usual.close()
-        ours = fit(method, task, **CNN_SETTINGS)
-        half = fit(method, task, **CNN_SETTINGS, precision="bfloat16")
+        ours = Run(method, task, **CNN_SETTINGS)
+        half = Run(method, task, **CNN_SETTINGS, precision="bfloat16")
         for _ in range(ROUNDS):
-            times["ours"].append(ours.advance().seconds)
-            times["floor"].append(floor(fit(method, task, **CNN_SETTINGS)))
-            times["bfloat16"].append(half.advance().seconds)
+            times["ours"].append(next(iter(ours)).seconds)
+            times["floor"].append(floor(Run(method, task, **CNN_SETTINGS).state))
+            times["bfloat16"].append(next(iter(half)).seconds)
         best = {key: min(values) for key, values in times.items()}
-        images = task.dataset.normalize(task.dataset.test_images)[task.test.index]
-        accuracy = (ours.predict(images).argmax(1) == task.test.labels).double().mean().item()
+        accuracy = (ours.logits("test").argmax(1) == task.test.labels).double().mean().item()
         yield at_least(
             f"MNIST CNN, {name}: usual pipeline / ours, an epoch", best["usual"] / best["ours"], bound
         )
@@ -124,17 +122,18 @@ def epochs() -> Iterator[Figure]:
         )
 
 
-def floor(engine: Engine) -> float:
+def floor(state: State) -> float:
     """Seconds for the steps of an epoch on one batch over and over: nothing to fetch, nothing to shuffle."""
-    steps = -(-engine.num_train // engine.settings.batch_size)
-    index = torch.arange(engine.settings.batch_size, device=engine.device)
-    examples = {"x": engine.images[index].clone(), "y": engine.given[index].clone(), "index": index}
-    engine.train_step(examples)
+    steps = -(-state.data.num_train // state.settings.batch_size)
+    index = torch.arange(state.settings.batch_size, device=state.device)[None]
+    x = next(state.data.images([index]))
+    state.networks.train()
+    loop.train_step(state, 1, index, x)
     began = time.perf_counter()
     for _ in range(steps):
-        engine.train_step(examples)
-    if engine.device.type == "cuda":
-        torch.cuda.synchronize(engine.device)
+        loop.train_step(state, 1, index, x)
+    if state.device.type == "cuda":
+        torch.cuda.synchronize(state.device)
     return time.perf_counter() - began
 
 
@@ -146,8 +145,7 @@ from lnlib.methods import LIMIT
 from lnlib.nets import CNN
 from lnlib.training import fit
 task = make_task(data.load("mnist"), noise.uniform(0.5, 10))
-for _ in fit(LIMIT(beta=10.0), task, net=CNN(), batch_size=256, epochs=1):
-    pass
+fit(LIMIT(beta=10.0), task, net=CNN(), batch_size=256, epochs=1)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
@@ -281,10 +279,10 @@ def cuda() -> Iterator[Figure]:
         task = random_task(48_000, shape, meta_size=1000)
         for method in methods:
             for kind, options in CUDA_KINDS.items():
-                run = fit(method, task, net=net, augment=augment, batch_size=batch, epochs=1000, **options)
-                run._train_epoch(1)  # the first steps choose kernels
+                run = Run(method, task, net=net, augment=augment, batch_size=batch, epochs=1000, **options)
+                loop.train_epoch(run.state, 1)  # the first steps choose kernels
                 began = time.perf_counter()
-                run._train_epoch(2)  # waits for the device at its end
+                loop.train_epoch(run.state, 2)  # waits for the device at its end
                 rate = len(task.train) / (time.perf_counter() - began)
                 yield Figure(f"{name}, {method.name}, {kind}: images a second", rate, "/s")
 

@@ -17,10 +17,10 @@ from lnlib.device import default_device
 from lnlib.methods.base import Method, cross_entropy
 from lnlib.nets import NetSpec
 from lnlib.nets.weighting import WeightThroughBottleneck
-from lnlib.training import Member, Settings
-from lnlib.training.engine import Engine
-from lnlib.training.fit import Training
-from lnlib.training.sweep import Stack
+from lnlib.training import Member, Settings, loop
+from lnlib.training.images import Resident
+from lnlib.training.networks import Alone, Stacked
+from lnlib.training.state import State
 
 
 class DoubleBackwardRun:
@@ -74,19 +74,20 @@ class DoubleBackwardRun:
 
 
 class OurRun:
-    """A method's iteration on one batch, over and over, by the engine; many `members` are one stack."""
+    """A method's iteration on one batch, over and over, by the loop; many `members` are one stack."""
 
     def __init__(self, task: Task, settings: Settings, method: Method, members: int = 1) -> None:
-        self.engine: Engine
-        runs = [Member(method, task, seed) for seed in range(members)]
-        device = default_device()
-        self.engine = Stack(runs, settings, device) if members > 1 else Training(runs[0], settings, device)
-        self.index = self.engine._collect(torch.arange(100, device=device) for _ in runs)
+        runs, device = [Member(method, task, seed) for seed in range(members)], default_device()
+        kind = Stacked if members > 1 else Alone
+        self.state = State(kind, runs, settings, device, Resident(device, settings.dtype))
+        self.state.networks.train()
+        self.index = torch.arange(100, device=device).repeat(members, 1)
 
     def iteration(self) -> None:
         """One training step with all its phases."""
-        self.engine._step_on(self.index)
-        self.engine.step += 1
+        x = next(self.state.data.images([self.index]))
+        loop.train_step(self.state, 1, self.index, x)
+        self.state.step += 1
 
 
 class InTurns:

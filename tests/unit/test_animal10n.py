@@ -14,7 +14,7 @@ from lnlib.data.task import given_task, make_task
 from lnlib.errors import DataUnavailable, InvalidValue
 from lnlib.methods import CrossEntropy
 from lnlib.nets import ResNet32
-from lnlib.training import FlipCrop, fit
+from lnlib.training import FlipCrop, Run
 
 COUNTS = (60, 40)
 
@@ -98,12 +98,13 @@ def test_made_noise_is_refused(animals):
 def test_resnet32_takes_a_training_step(animals):
     task = given_task(animals, train_size=20, validation=10, meta_size=10)
     settings = {"net": ResNet32(), "batch_size": 10, "epochs": 1, "augment": FlipCrop(8, "reflect")}
-    run = fit(CrossEntropy(), task, **settings)
-    before = run.networks["classifier"].output.weight.detach().clone()
+    run = Run(CrossEntropy(), task, **settings)
+    classifier = run.nets["classifier"].module
+    before = classifier.output.weight.detach().clone()
     (epoch,) = run
     assert np.isfinite(epoch.loss) and 0 <= epoch.validation_accuracy <= 1 and epoch.clean_accuracy is None
-    assert run.networks["classifier"].stem_norm.num_batches_tracked == 2
-    assert not torch.equal(before, run.networks["classifier"].output.weight)
+    assert classifier.stem_norm.num_batches_tracked == 2
+    assert not torch.equal(before, classifier.output.weight)
 
 
 def test_missing_pictures_and_names_without_a_label_are_told(folder):

@@ -14,9 +14,9 @@ from lnlib import data, noise
 from lnlib.data.clothing1m import CLASS_NAMES, LISTS, read_clothing1m
 from lnlib.data.task import given_task, make_task
 from lnlib.errors import DataUnavailable, InvalidValue
-from lnlib.methods import LIMIT, CrossEntropy
+from lnlib.methods import L2RW, LIMIT, CrossEntropy, FineTuning, LossNet
 from lnlib.nets import CNN, MLP, ResNet50
-from lnlib.training import CropFlip, Member, fit, images, sweep
+from lnlib.training import CropFlip, Member, Run, Runs, fit, images, sweep
 
 COUNTS = {"training": 42, "validation": 28, "test": 14}
 SIDE = 24
@@ -168,8 +168,8 @@ def in_memory(clothing: data.Dataset) -> data.Dataset:
 def test_streamed_pictures_train_as_resident_ones_do(clothing, workers, augment):
     state = torch.get_rng_state()
     settings = {"net": MLP(16, 2), "batch_size": 16, "epochs": 2, "augment": augment}
-    streamed = list(fit(LIMIT(beta=1.0), given_task(clothing), **settings))
-    resident = list(fit(LIMIT(beta=1.0), given_task(in_memory(clothing)), **settings))
+    streamed = fit(LIMIT(beta=1.0), given_task(clothing), **settings).records
+    resident = fit(LIMIT(beta=1.0), given_task(in_memory(clothing)), **settings).records
     for ours, theirs in zip(streamed, resident, strict=True):
         assert ours.loss == theirs.loss
         assert ours.validation_accuracy == theirs.validation_accuracy
@@ -183,12 +183,10 @@ def test_streamed_pictures_train_as_resident_ones_do(clothing, workers, augment)
 def test_a_history_of_unknown_noise_has_a_frame_and_a_best_epoch(clothing):
     for dataset in (clothing, in_memory(clothing)):
         run = fit(CrossEntropy(), given_task(dataset), net=MLP(16, 2), batch_size=16, epochs=3)
-        for _ in run:
-            pass
-        frame = run.history.to_frame()
+        frame = run.history
         assert frame["memorized_bits"].isna().all() and frame["validation_accuracy"].notna().all()
-        assert run.history.best is not None and run.best_states[0] is not None
-        assert run.history.best.validation_accuracy == frame["validation_accuracy"].max()
+        assert run.best is not None and run.best_weights is not None
+        assert run.best.validation_accuracy == frame["validation_accuracy"].max()
 
 
 def test_a_sweep_streams_too(clothing):
@@ -196,42 +194,65 @@ def test_a_sweep_streams_too(clothing):
     members = [Member(LIMIT(beta=beta), task, seed) for seed, beta in enumerate((1.0, 10.0))]
     settings = {"net": MLP(8, 1), "batch_size": 21, "epochs": 1, "augment": CropFlip(20)}
     losses = [
-        [history[-1].loss for history in runs.histories]
+        [run.records[-1].loss for run in sweep(members, mode=mode, **settings)]
         for mode in ("stacked", "solo")
-        for runs in [sweep(members, mode=mode, **settings)]
-        for _ in runs
     ]
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
+@pytest.mark.parametrize("method", [L2RW(), LossNet(), FineTuning(1)], ids=lambda method: method.label)
+@pytest.mark.parametrize("augment", [None, CropFlip(20)])
+def test_a_streamed_meta_set_is_read_once_and_trains_as_a_resident_one(
+    clothing, monkeypatch, method, augment
+):
+    settings = {"net": MLP(8, 2), "batch_size": 21, "epochs": 2, "augment": augment, "precision": "float64"}
+    tasks = [
+        [given_task(dataset, seed, meta_size=14) for seed in range(2)]
+        for dataset in (clothing, in_memory(clothing))
+    ]
+    streamed, resident = ([Member(method, task, task.seed) for task in some] for some in tasks)
+    stacked, alone = (Runs(streamed, mode=mode, **settings) for mode in ("stacked", "solo"))
+    with monkeypatch.context() as patch:
+        patch.setattr(images.StreamedImages, "__getitem__", lambda *_: pytest.fail("reads while it trains"))
+        stacked.train()
+        alone.train()
+    for runs in (stacked, alone):
+        for run, other in zip(runs, sweep(resident, mode=runs[0].mode, **settings), strict=True):
+            assert [epoch.loss for epoch in run.records] == [epoch.loss for epoch in other.records]
+            for name, named in other.weights.items():
+                assert all(torch.equal(run.weights[name][key], value) for key, value in named.items())
+            for split in ("train", "meta", "validation", "test"):
+                torch.testing.assert_close(run.logits(split), other.logits(split), rtol=1e-9, atol=1e-12)
+            if run.sample_weights() is not None:
+                torch.testing.assert_close(
+                    run.sample_weights(), other.sample_weights(), rtol=1e-9, atol=1e-12
+                )
 
 
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 def test_an_unreadable_picture_stops_the_run_by_name(folder, clothing, workers):
     key = (folder / "noisy_train_key_list.txt").read_text().split()[7]
     (folder / key).write_text("no picture")
-    run = fit(CrossEntropy(), given_task(clothing), net=MLP(8, 1), batch_size=16, epochs=1)
+    settings = {"net": MLP(8, 1), "batch_size": 16, "epochs": 1}
     with pytest.raises(DataUnavailable, match="cannot be read as a picture; put the published") as caught:
-        run.advance()
+        fit(CrossEntropy(), given_task(clothing), **settings)
     assert str(folder / key) in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_resnet50_takes_a_training_step_and_is_evaluated(clothing):
     settings = {"net": ResNet50(), "batch_size": 7, "epochs": 1, "augment": CropFlip(20)}
-    run = fit(CrossEntropy(), given_task(clothing, train_size=14), **settings)
-    before = run.networks["classifier"].output.weight.detach().clone()
+    run = Run(CrossEntropy(), given_task(clothing, train_size=14), **settings)
+    classifier = run.nets["classifier"].module
+    before = classifier.output.weight.detach().clone()
     (epoch,) = run
     assert np.isfinite(epoch.loss) and 0 <= epoch.validation_accuracy <= 1 and np.isfinite(epoch.test_loss)
-    assert not torch.equal(before, run.networks["classifier"].output.weight)
-    assert run.networks["classifier"].body.bn1.num_batches_tracked == 2
+    assert not torch.equal(before, classifier.output.weight)
+    assert classifier.body.bn1.num_batches_tracked == 2
 
 
 def test_networks_are_built_for_the_crops(clothing):
     task = given_task(clothing)
-    assert (
-        fit(CrossEntropy(), task, net=MLP(4, 1), augment=CropFlip(10))
-        .networks["classifier"]
-        .hidden[1]
-        .in_features
-        == 3 * 10 * 10
-    )
+    run = Run(CrossEntropy(), task, net=MLP(4, 1), augment=CropFlip(10))
+    assert run.nets["classifier"].module.hidden[1].in_features == 3 * 10 * 10
     with pytest.raises(InvalidValue, match="crops of 224×224 need images at least as large, got 24×24"):
         fit(CrossEntropy(), task, net=CNN(), augment=CropFlip())

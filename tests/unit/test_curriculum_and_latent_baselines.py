@@ -21,7 +21,7 @@ from lnlib.methods.mentornet import invented, predefined
 from lnlib.methods.mlnt import nearest, synthetic_labels
 from lnlib.nets import CNN, MLP, Memory, Net
 from lnlib.nets.mentor import LSTM, Mentor
-from lnlib.training import Member, fit, sweep
+from lnlib.training import Member, Run, fit, sweep
 from tests.rounding import ROUNDING
 
 
@@ -46,21 +46,13 @@ def uniform(*shape, seed=0):
     return torch.rand(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
-def finished(members, mode="stacked", **settings):
-    runs = sweep(members, mode=mode, **settings)
-    for _ in runs:
-        pass
-    return runs
-
-
 def begun(members, source):
     """The members with the best weights of the cross-entropy runs in `source`, where they begin from them."""
     if not members[0].method.warm_start:
         return members
-    best = [{"cross-entropy": source.best_state(position)} for position in range(len(members))]
     return [
-        replace(member, start=member.method.begun_from(own))
-        for member, own in zip(members, best, strict=True)
+        replace(member, start=member.method.begun_from({"cross-entropy": run.best_weights}))
+        for member, run in zip(members, source, strict=True)
     ]
 
 
@@ -78,20 +70,19 @@ def test_the_dimensionality_matches_the_oracle():
 
 def test_the_mean_dimensionality_looks_for_neighbours_inside_each_batch(make_digits_task):
     task = make_digits_task(train_size=300)
-    run = fit(D2L(), task, net=MLP(16, 1), epochs=1, batch_size=50)
+    run = Run(D2L(), task, net=MLP(16, 1), epochs=1, batch_size=50)
     rows = run.nets["memory"].buffers["rows"]
     assert rows.shape == (2, 128) and len(rows.unique()) == 256
-    run.advance()
-    _, features = run._data(task).outputs(run.nets["classifier"])
+    data = run.train().state.data.whole(task)
+    _, features = data.outputs(run.nets["classifier"])
     expected = []
     for batch in features.double().numpy()[rows]:
         for point in batch:
             r = np.sort(np.linalg.norm(batch - point, axis=1))[1:21]
             expected.append(-1 / np.mean(np.log(r / r[-1])))
-    assert mean_lid(run.nets["classifier"], run._data(task), rows).item() == pytest.approx(
-        np.mean(expected), rel=1e-4
-    )
-    assert run.history[-1].extra == {"lid": pytest.approx(np.mean(expected), rel=1e-4)} | {
+    found = mean_lid(run.nets["classifier"], data, rows).item()
+    assert found == pytest.approx(np.mean(expected), rel=1e-4)
+    assert run.records[-1].extra == {"lid": pytest.approx(np.mean(expected), rel=1e-4)} | {
         "alpha": 1.0,
         "turned_at": 0.0,
     }
@@ -108,14 +99,14 @@ def test_d2l_goes_back_an_epoch_where_a_scripted_dimensionality_turns(make_digit
     script = iter([6.0, 9.0, 3.0, 2.0, 2.1, 2.0, 4.0, 3.0])
     monkeypatch.setattr(d2l, "mean_lid", lambda net, data, rows: torch.tensor(next(script)))
     method = D2L(init_epoch=3, window=3)
-    run = fit(method, make_digits_task(train_size=100), net=MLP(8, 2, dropout=0.1), epochs=8)
+    run = Run(method, make_digits_task(train_size=100), net=MLP(8, 2, dropout=0.1), epochs=8)
     states, alphas = [], []
     for epoch in run:
-        states.append(run.member_state()["classifier"])
+        states.append(run.weights["classifier"])
         alphas.append(epoch.extra["alpha"])
     # The second epoch's rise comes too early, the seventh's is the first that counts.
-    assert [epoch.extra["turned_at"] for epoch in run.history] == [0] * 6 + [7, 7]
-    assert [epoch.extra["lid"] for epoch in run.history][6:] == [4, 3]
+    assert [epoch.extra["turned_at"] for epoch in run.records] == [0] * 6 + [7, 7]
+    assert [epoch.extra["lid"] for epoch in run.records][6:] == [4, 3]
     assert all(torch.equal(value, states[6][name]) for name, value in states[5].items())
     assert any(not torch.equal(value, states[6][name]) for name, value in states[7].items())
     assert alphas[:6] == [1] * 6
@@ -138,25 +129,23 @@ def test_d2l_finds_its_turning_point_on_noisy_digits_and_goes_on_from_a_checkpoi
     make_digits_task, tmp_path
 ):
     task, settings = make_digits_task(0.5), {"epochs": 14}
-    run, rest = (fit(D2L(init_epoch=2), task, **settings) for _ in range(2))
+    run, rest = (Run(D2L(init_epoch=2), task, **settings) for _ in range(2))
     before = turned = None
     for epoch in run:
         if epoch.extra["turned_at"] and turned is None:
-            turned = run.member_state()["classifier"]
+            turned = run.weights["classifier"]
             run.save(tmp_path / "run.pt")
         if turned is None:
-            before = run.member_state()["classifier"]
+            before = run.weights["classifier"]
     assert all(torch.equal(value, turned[name]) for name, value in before.items())
-    extras = [epoch.extra for epoch in run.history]
+    extras = [epoch.extra for epoch in run.records]
     at = int(extras[-1]["turned_at"])
     assert 8 <= at <= 13 and extras[at - 2]["alpha"] == 1 and extras[at - 1]["alpha"] < 0.8
     # What turned is more than the lowest dimensionality before it.
     assert extras[at - 1]["lid"] > min(extra["lid"] for extra in extras[: at - 1])
-    rest.load(tmp_path / "run.pt")
-    for _ in rest:
-        pass
-    assert [epoch.loss for epoch in rest.history] == [epoch.loss for epoch in run.history]
-    assert [epoch.extra for epoch in rest.history] == extras
+    rest.load(tmp_path / "run.pt").train()
+    assert [epoch.loss for epoch in rest.records] == [epoch.loss for epoch in run.records]
+    assert [epoch.extra for epoch in rest.records] == extras
 
 
 # MentorNet.
@@ -209,7 +198,7 @@ def test_the_predefined_curriculum():
 
 
 def test_the_mentor_reproduces_its_predefined_curriculum(make_digits_task):
-    run = fit(MentorNet(), make_digits_task(train_size=100), net=MLP(8, 1))
+    run = Run(MentorNet(), make_digits_task(train_size=100), net=MLP(8, 1))
     seen = invented(20_000, 10, torch.Generator().manual_seed(9), torch.float32)
     with torch.no_grad():
         weights = torch.sigmoid(run.nets["mentor"](*seen))
@@ -260,13 +249,13 @@ def test_a_learned_curriculum_never_looks_at_the_noise_and_needs_a_meta_set(make
     method = MentorNet("learned", mentor_steps=50)
     settings = {"net": MLP(8, 1, dropout=0.2), "epochs": 3}
     mild, strong = (
-        fit(method, make_digits_task(rate, train_size=100, meta_size=50), **settings) for rate in (0.1, 0.8)
+        Run(method, make_digits_task(rate, train_size=100, meta_size=50), **settings) for rate in (0.1, 0.8)
     )
-    other_seed = fit(method, make_digits_task(0.1, train_size=100, meta_size=50), seed=1, **settings)
-    state = mild.networks["mentor"].state_dict()
-    for name, value in strong.networks["mentor"].state_dict().items():
+    other_seed = Run(method, make_digits_task(0.1, train_size=100, meta_size=50), seed=1, **settings)
+    state = mild.weights["mentor"]
+    for name, value in strong.weights["mentor"].items():
         assert torch.equal(state[name], value)
-    fresh = other_seed.networks["mentor"].state_dict()
+    fresh = other_seed.weights["mentor"]
     assert not any(torch.equal(state[name], fresh[name]) for name in state)
     with pytest.raises(InvalidValue, match="a learned curriculum needs a clean meta set"):
         fit(method, make_digits_task(0.5, train_size=100), **settings)
@@ -275,9 +264,9 @@ def test_a_learned_curriculum_never_looks_at_the_noise_and_needs_a_meta_set(make
 def test_the_rehearsal_corrupts_the_share_that_it_says(make_digits_task):
     method = MentorNet("learned", corruption=0.3, mentor_steps=1)
     task = make_digits_task(0.5, train_size=100, meta_size=300)
-    run = fit(method, task, net=MLP(32, 2), epochs=20)
-    before = run.member_state()["classifier"]
-    data = run._data(task)
+    run = Run(method, task, net=MLP(32, 2), epochs=20)
+    before = run.weights["classifier"]
+    data = run.state.data.whole(task)
     seen, kept = method.rehearse(run.nets["classifier"], data.meta(), data, torch.Generator().manual_seed(3))
     assert seen.percents.unique().tolist() == list(range(0, 100, 5)) and len(kept) == 300 * 20
     assert kept[seen.percents <= 18].all()
@@ -286,14 +275,14 @@ def test_the_rehearsal_corrupts_the_share_that_it_says(make_digits_task):
     middle = seen.percents == 50
     clean, corrupted = (seen.losses[middle & (kept == value)].mean() for value in (1, 0))
     assert corrupted > 1.25 * clean
-    assert all(torch.equal(value, before[name]) for name, value in run.member_state()["classifier"].items())
+    assert all(torch.equal(value, before[name]) for name, value in run.weights["classifier"].items())
 
 
 def test_the_weights_of_all_examples_have_mean_one(make_digits_task):
     task = make_digits_task(0.5, train_size=100)
-    run = fit(MentorNet(mentor_steps=50), task, net=MLP(8, 1), epochs=2)
-    run.advance()
-    weights = run.method.sample_weights(run.nets, run._data(task))
+    run = Run(MentorNet(mentor_steps=50), task, net=MLP(8, 1), epochs=2)
+    next(iter(run))
+    weights = run.sample_weights()
     assert weights.shape == (100,) and (weights >= 0).all() and not weights.requires_grad
     assert weights.mean().item() == pytest.approx(1, rel=1e-5)
 
@@ -442,13 +431,11 @@ def test_lccn_draws_from_prediction_times_transition_and_trains_on_what_it_drew(
 def test_lccns_counts_stay_the_histogram_and_its_matrix_waits_for_the_warmup(make_digits_task):
     task, settings = make_digits_task(0.5, train_size=210), {"net": MLP(16, 2), "epochs": 4}
     source = fit(CrossEntropy(), task, **settings)
-    for _ in source:
-        pass
     method = LCCN(warmup=0.5, every=3)
-    start = method.begun_from({"cross-entropy": source.best_states[0]})
-    run = fit(method, task, start=start, **settings, on_step=lambda done, steps: look())
+    start = method.begun_from({"cross-entropy": source.best_weights})
+    run = Run(method, task, start=start, **settings, on_step=lambda done, steps: look())
     memory = run.nets["memory"].buffers
-    logits, _ = run._data(task).outputs(run.nets["classifier"])
+    logits, _ = run.state.data.whole(task).outputs(run.nets["classifier"])
     assert torch.equal(memory["latent"], logits.argmax(dim=1))
     matrices, latent = [memory["matrix"].clone()], memory["latent"].clone()
 
@@ -458,14 +445,13 @@ def test_lccns_counts_stay_the_histogram_and_its_matrix_waits_for_the_warmup(mak
         matrices.append(memory["matrix"].clone())
 
     torch.testing.assert_close(matrices[0], transition(memory["counts"], 1.0))
-    for _ in run:
-        pass
+    run.train()
     assert not torch.equal(latent, memory["latent"])
     # Four steps an epoch, sixteen in all; more than half of the examples have been seen after step 8.
     changed = [step for step in range(16) if not torch.equal(matrices[step], matrices[step + 1])]
     assert changed == [9, 12, 15]
     same = (memory["latent"] == task.train.labels).double().mean().item()
-    assert run.history[-1].extra == {"relabelled": pytest.approx(1 - same)}
+    assert run.records[-1].extra == {"relabelled": pytest.approx(1 - same)}
 
 
 def test_bad_values_are_refused(make_digits_task):
@@ -516,17 +502,17 @@ def test_a_member_equals_its_solo_run_in_float64(make_digits_task, case):
         for seed, method in enumerate(STACKS[case])
     ]
     source = [replace(member, method=CrossEntropy()) for member in members]
-    members = begun(members, finished(source, **settings))
-    stacked, solo = finished(members, **settings), finished(members, "solo", **settings)
-    assert stacked.modes == ["stacked"] * 2 and solo.modes == ["solo"] * 2
-    for position in range(2):
-        own = stacked.member_state(position)
-        for name, state in solo.member_state(position).items():
+    members = begun(members, sweep(source, mode="stacked", **settings))
+    stacked, solo = (sweep(members, mode=mode, **settings) for mode in ("stacked", "solo"))
+    assert [run.mode for run in (*stacked, *solo)] == ["stacked"] * 2 + ["solo"] * 2
+    for one, other in zip(stacked, solo, strict=True):
+        own = one.weights
+        for name, state in other.weights.items():
             for key, value in state.items():
                 torch.testing.assert_close(own[name][key], value, **ROUNDING)
-    for one, other in zip(stacked.histories, solo.histories, strict=True):
-        assert one[-1].validation_loss == pytest.approx(other[-1].validation_loss, rel=1e-8)
-        assert one[-1].extra == pytest.approx(other[-1].extra)
+        last, expected = one.records[-1], other.records[-1]
+        assert last.validation_loss == pytest.approx(expected.validation_loss, rel=1e-8)
+        assert last.extra == pytest.approx(expected.extra)
 
 
 # Measured over five seeds, with room for other machines, at the end of 20 epochs with half of the labels
@@ -546,7 +532,7 @@ PINNED = {
 def standard(digits):
     tasks = [make_task(digits, noise.uniform(0.5, 10), seed, meta_size=100) for seed in range(2)]
     members = [Member(CrossEntropy(), task, task.seed) for task in tasks]
-    return members, finished(members, epochs=20)
+    return members, sweep(members, mode="stacked", epochs=20)
 
 
 @pytest.mark.parametrize("name", PINNED)
@@ -555,9 +541,9 @@ def test_each_method_stays_in_its_range_on_digits_with_half_of_the_labels_wrong(
     members, runs = standard
     if not isinstance(method, CrossEntropy):
         # One run is enough where it takes seconds.
-        members = members[:1] if isinstance(method, MentorNet | MLNT) else members
-        members = begun([replace(member, method=method) for member in members], runs)
-        runs = finished(members, epochs=6 if name == "MLNT" else 20)
-    last = [history[-1] for history in runs.histories]
+        few = slice(1) if isinstance(method, MentorNet | MLNT) else slice(None)
+        members = begun([replace(member, method=method) for member in members[few]], runs[few])
+        runs = sweep(members, mode="stacked", epochs=6 if name == "MLNT" else 20)
+    last = [run.records[-1] for run in runs]
     assert given[0] <= np.mean([epoch.train_accuracy for epoch in last]) <= given[1]
     assert test[0] <= np.mean([epoch.test_accuracy for epoch in last]) <= test[1]

@@ -19,20 +19,16 @@ from lnlib.course.plots.theme import CLEAN, NOISY
 from lnlib.data.task import make_task
 from lnlib.errors import InvalidValue, UnknownName
 from lnlib.methods import LIMIT, CrossEntropy
-from lnlib.training import Training, fit
+from lnlib.training import Run, fit
 
 
-def trained(method, task, epochs=30, **settings) -> Training:
-    training = fit(method, task, seed=task.seed, epochs=epochs, evaluate_every=epochs, **settings)
-    for _ in training:
-        pass
-    return training
+def trained(method, task, epochs=30, **settings) -> Run:
+    return fit(method, task, seed=task.seed, epochs=epochs, evaluate_every=epochs, **settings)
 
 
-def found(training: Training, network="predictor", score=detection.gradient_distance) -> pd.DataFrame:
-    task = training.member.task
-    logits = {"training": training.outputs(task.train, network)}
-    logits["validation"] = training.outputs(task.validation, network)
+def found(run: Run, network="predictor", score=detection.gradient_distance) -> pd.DataFrame:
+    task = run.task
+    logits = {"training": run.logits("train", network), "validation": run.logits("validation", network)}
     return detection.evaluation_frame(detection.suspects(task, logits, score), task)
 
 
@@ -114,8 +110,8 @@ def test_for_many_classes_the_distance_knows_more_than_the_labels_probability():
 
 
 def test_every_label_is_scored_once_and_the_highest_score_comes_first(half_wrong):
-    training, _ = half_wrong
-    task, frame = training.member.task, found(training)
+    run, _ = half_wrong
+    task, frame = run.task, found(run)
     assert list(frame["rank"]) == list(range(1, 1501))
     assert np.all(np.diff(frame["score"]) <= 0)
     for part, split in (("training", task.train), ("validation", task.validation)):
@@ -136,27 +132,28 @@ def test_equal_scores_keep_the_order_of_the_rows(make_digits_task):
 
 
 def test_the_test_part_can_be_scored_and_counts_as_right(half_wrong):
-    training, _ = half_wrong
-    task = training.member.task
-    outputs = training.outputs(task.test)
+    run, _ = half_wrong
+    task = run.task
+    outputs = run.logits("test", "predictor")
     frame = detection.evaluation_frame(detection.suspects(task, {"test": outputs}), task)
     assert len(frame) == len(task.test) and not frame["wrong"].any()
     hits = (outputs.argmax(1) == task.test.labels).double().mean()
     assert np.mean(frame["predicted"] == frame["given"]) == pytest.approx(hits) and hits > 0.9
 
 
-def test_outputs_are_the_networks_own_and_leave_the_run_as_it_was(half_wrong):
-    training, memorised = half_wrong
-    task = training.member.task
+def test_logits_are_the_networks_own_by_default_what_the_method_predicts(half_wrong):
+    run, memorised = half_wrong
+    task = run.task
     images = task.dataset.normalize(task.train.images)
-    torch.testing.assert_close(training.outputs(task.train, "classifier"), training.predict(images))
-    predictor = training.networks["predictor"].eval()
+    assert torch.equal(run.logits(task.train, "classifier"), run.logits("train"))
+    torch.testing.assert_close(run.logits(task.train), run.predict(images))
+    predictor = run.nets["predictor"].module.eval()
     with torch.no_grad():
-        torch.testing.assert_close(training.outputs(task.train), predictor(images)[0])
+        torch.testing.assert_close(run.logits("train", "predictor"), predictor(images)[0])
     with pytest.raises(UnknownName, match="'predictor': known are classifier"):
-        memorised.outputs(task.train)
+        memorised.logits("train", "predictor")
     with pytest.raises(UnknownName, match="did you mean 'predictor'"):
-        training.outputs(task.train, "predicter")
+        run.logits("train", "predicter")
 
 
 def test_scoring_never_touches_the_true_labels(make_digits_task):

@@ -130,12 +130,9 @@ def interrupt():
 
 threading.Thread(target=interrupt, daemon=True).start()
 try:
-    for _ in fit(CrossEntropy(), task, net=MLP(8, 1), epochs=1000):
-        pass
+    fit(CrossEntropy(), task, net=MLP(8, 1), epochs=1000)
 except KeyboardInterrupt:
-    for epoch in fit(CrossEntropy(), task, net=MLP(8, 1), epochs=2):
-        pass
-    print("trained", epoch.epoch)
+    print("trained", len(fit(CrossEntropy(), task, net=MLP(8, 1), epochs=2).records))
 """
 
 

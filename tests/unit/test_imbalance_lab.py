@@ -106,21 +106,16 @@ def test_followed_runs_are_those_of_a_sweep_seen_by_class() -> None:
     some = tasks()
     followed = follow(CrossEntropy(), some, EPOCHS, 0)
     runs = sweep([Member(CrossEntropy(), task, seed) for seed, task in enumerate(some)], **settings(EPOCHS))
-    for _ in runs:
-        pass
     counts = torch.bincount(some[0].test.labels).numpy()
     assert followed.accuracy.shape == (EPOCHS, len(some), 10)
-    for seed, history in enumerate(runs.histories):
+    for seed, run in enumerate(runs):
         overall = followed.accuracy[:, seed] @ counts / counts.sum()
-        np.testing.assert_allclose(overall, history.to_frame()["test_accuracy"], rtol=1e-6)
-        np.testing.assert_array_equal(followed.training[:, seed], history.to_frame()["train_accuracy"])
+        np.testing.assert_allclose(overall, run.history["test_accuracy"], rtol=1e-6)
+        np.testing.assert_array_equal(followed.training[:, seed], run.history["train_accuracy"])
     alone = fit(
         CrossEntropy(), some[1], seed=1, **{key: v for key, v in settings(EPOCHS).items() if key != "mode"}
     )
-    for _ in alone:
-        pass
-    logits = alone.predict(some[1].dataset.normalize(some[1].test.images))
-    by_class = class_accuracy(logits, some[1].test.labels)
+    by_class = class_accuracy(alone.logits("test"), some[1].test.labels)
     np.testing.assert_allclose(followed.accuracy[-1, 1], by_class, atol=0.04)  # one image of thirty
     assert np.isnan(followed.weights).all()
 
@@ -159,9 +154,7 @@ def test_lossnet_learns_opposite_rules_on_a_tail_and_under_noise() -> None:
     for name, matrix, factor in (("tail", np.eye(10), 20.0), ("noise", noise.uniform(0.4, 10), 1.0)):
         tasks = [make_task(digits, matrix, seed, meta_size=100, imbalance=factor) for seed in (0, 1)]
         runs = sweep([Member(METHODS["LossNet"](10), task, task.seed) for task in tasks], **settings(10))
-        for _ in runs:
-            pass
-        rules = [weights_by_loss(runs.member_state(place)["weighting"], losses) for place in (0, 1)]
+        rules = [weights_by_loss(run.weights["weighting"], losses) for run in runs]
         ratios[name] = [float(rule[1] / rule[0]) for rule in rules]
     assert min(ratios["tail"]) > 2, ratios
     assert max(ratios["noise"]) < 0.3, ratios

@@ -48,9 +48,7 @@ def test_each_epoch_adds_what_proposition_3_1_allows():
 def test_the_bound_from_above_is_vacuous_within_an_epoch_at_a_middle_sigma_of_the_paper(make_digits_task):
     task = make_digits_task(0.5, train_size=300)
     run = fit(LIMIT("gaussian", sampling=True, sigma=0.0316), task, epochs=3)
-    for _ in run:
-        pass
-    frame = information_bounds(run.history.to_frame(), 0.0316, 10)
+    frame = information_bounds(run.history, 0.0316, 10)
     entropy = float(bounds.label_entropy(task.truth.matrix, task.truth.prior))
     assert frame["at_most"].iloc[0] > entropy
     assert (frame["at_least"] <= frame["at_most"]).all()

@@ -82,12 +82,10 @@ def test_training_gives_the_histories_of_the_sweep(
 ) -> None:
     members = [Member(LIMIT(q="laplace", beta=beta), make_digits_task(rate), 0) for rate, beta in GRID]
     runs = sweep(members, mode="stacked", net=limit.NET, epochs=EPOCHS, batch_size=64)
-    for _ in runs:
-        pass
     assert list(frames) == GRID
     columns = [*LEFT, "validation_accuracy", "squared_gradient"]
-    for key, history, member in zip(GRID, runs.histories, members, strict=True):
-        pd.testing.assert_frame_equal(frames[key].history[columns], history.to_frame()[columns])
+    for key, run, member in zip(GRID, runs, members, strict=True):
+        pd.testing.assert_frame_equal(frames[key].history[columns], run.history[columns])
         assert frames[key].num_train == len(member.task.train)
         assert frames[key].effective_rate == pytest.approx(key[0])
 

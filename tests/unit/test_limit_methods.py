@@ -25,7 +25,7 @@ from lnlib.methods import (
 from lnlib.methods.dmi import dmi_loss
 from lnlib.methods.transition import anchor_matrix
 from lnlib.nets import CNN, MLP, Memory, Net
-from lnlib.training import SGD, Member, fit, sweep
+from lnlib.training import SGD, Member, Run, fit, sweep
 
 
 class Fixed(nn.Module):
@@ -158,9 +158,7 @@ def test_the_anchor_is_the_most_extreme_example_below_the_percentile():
 
 def begun(method, task, **settings):
     source = fit(CrossEntropy(), task, **settings)
-    for _ in source:
-        pass
-    return method.begun_from({"cross-entropy": source.best_states[0]}), source
+    return method.begun_from({"cross-entropy": source.best_weights}), source
 
 
 def test_a_method_that_begins_from_another_run_says_so(make_digits_task):
@@ -175,31 +173,31 @@ def test_limit_with_init_copies_the_classifier_into_the_predictor(make_digits_ta
     task = make_digits_task(0.5, train_size=100)
     settings = {"net": CNN(), "epochs": 1, "batch_size": 50}
     start, source = begun(LIMIT(init="cross-entropy"), task, **settings)
-    with_buffers = fit(LIMIT(init="cross-entropy"), task, start=start, **settings)
-    reference = fit(LIMIT(init="reference"), task, start=start, **settings)
-    fresh = fit(LIMIT(), task, **settings)
-    best = source.best_states[0]["classifier"]
+    with_buffers = Run(LIMIT(init="cross-entropy"), task, start=start, **settings)
+    reference = Run(LIMIT(init="reference"), task, start=start, **settings)
+    fresh = Run(LIMIT(), task, **settings)
+    best = source.best_weights["classifier"]
     for run, buffers in ((with_buffers, True), (reference, False)):
-        predictor = run.networks["predictor"].state_dict()
-        for name in dict(source.networks["classifier"].named_parameters()):
+        predictor = run.weights["predictor"]
+        for name in source.nets["classifier"].parameters:
             torch.testing.assert_close(predictor[name], best[name], rtol=0, atol=0)
         mean = "convolutions.1.running_mean"
         assert torch.equal(predictor[mean], best[mean]) is buffers
         # The predictor's one BatchNorm more has nothing to begin from.
         assert torch.equal(predictor["hidden_norm.weight"], torch.ones(128))
-        for name, value in run.networks["classifier"].state_dict().items():
-            assert torch.equal(value, fresh.networks["classifier"].state_dict()[name])
+        for name, value in run.weights["classifier"].items():
+            assert torch.equal(value, fresh.weights["classifier"][name])
 
 
 def test_forward_correction_estimates_from_its_start_or_takes_what_it_is_given(make_digits_task):
     task = make_digits_task(0.3)
     settings = {"net": MLP(32, 2), "epochs": 6}
     start, _ = begun(ForwardCorrection(), task, **settings)
-    estimated = fit(ForwardCorrection(), task, start=start, **settings)
+    estimated = Run(ForwardCorrection(), task, start=start, **settings)
     matrix = estimated.nets["transition"].buffers["matrix"]
     assert row_error(matrix.double(), task.truth.matrix) < 0.5
     rows = tuple(map(tuple, task.truth.matrix.tolist()))
-    known = fit(ForwardCorrection(matrix=rows), task, start=start, **settings)
+    known = Run(ForwardCorrection(matrix=rows), task, start=start, **settings)
     np.testing.assert_allclose(known.nets["transition"].buffers["matrix"], task.truth.matrix, rtol=1e-6)
     with pytest.raises(InvalidValue, match="must have 10 rows and columns"):
         fit(ForwardCorrection(matrix=((1.0, 0.0), (0.0, 1.0))), task, start=start, **settings)
@@ -207,23 +205,22 @@ def test_forward_correction_estimates_from_its_start_or_takes_what_it_is_given(m
 
 def test_limit_reports_the_mean_squared_gradient_of_each_epoch(make_digits_task):
     run = fit(LIMIT(), make_digits_task(0.5, train_size=100), net=MLP(8, 1), epochs=3)
-    values = [epoch.extra["squared_gradient"] for epoch in run]
+    values = [epoch.extra["squared_gradient"] for epoch in run.records]
     assert all(0 < value < 2 for value in values) and len(set(values)) == 3
 
 
 def test_a_run_that_diverges_says_where(make_digits_task, tmp_path):
     task = make_digits_task(0.5, train_size=100)
     settings = {"net": MLP(8, 2, batch_norm=False), "epochs": 30, "optimizer": SGD(1e12)}
-    run = fit(CrossEntropy(), task, **settings)
+    run = Run(CrossEntropy(), task, **settings)
     with pytest.raises(
         TrainingDiverged, match=r"loss of CE \(seed 0\) is not a finite number at step \d+, in ep"
     ):
         for _ in run:
             run.save(tmp_path / "run.pt")
-    stack = sweep([Member(CrossEntropy(), task, seed) for seed in range(2)], mode="stacked", **settings)
+    members = [Member(CrossEntropy(), task, seed) for seed in range(2)]
     with pytest.raises(TrainingDiverged, match="lower the learning rate"):
-        for _ in stack:
-            pass
+        sweep(members, mode="stacked", **settings)
 
 
 def test_bad_values_are_refused():
@@ -266,10 +263,8 @@ PINNED = {
 @pytest.fixture(scope="module")
 def cross_entropy_runs(digits):
     tasks = [make_task(digits, noise.uniform(0.5, 10), seed) for seed in range(2)]
-    runs = sweep([Member(CrossEntropy(), task, task.seed) for task in tasks], mode="stacked", epochs=40)
-    for _ in runs:
-        pass
-    return tasks, runs
+    members = [Member(CrossEntropy(), task, task.seed) for task in tasks]
+    return tasks, sweep(members, mode="stacked", epochs=40)
 
 
 @pytest.mark.parametrize("name", PINNED)
@@ -277,12 +272,10 @@ def test_each_method_stays_in_its_range_on_digits_with_half_of_the_labels_wrong(
     method, given, test = PINNED[name]
     tasks, runs = cross_entropy_runs
     if not isinstance(method, CrossEntropy):
-        best = [{"cross-entropy": runs.best_state(position)} for position in range(2)]
+        best = [{"cross-entropy": run.best_weights} for run in runs]
         starts = [method.begun_from(states) if method.warm_start else None for states in best]
         members = [Member(method, task, task.seed, start) for task, start in zip(tasks, starts, strict=True)]
         runs = sweep(members, mode="stacked", epochs=40)
-        for _ in runs:
-            pass
-    last = [history[-1] for history in runs.histories]
+    last = [run.records[-1] for run in runs]
     assert given[0] <= np.mean([epoch.train_accuracy for epoch in last]) <= given[1]
     assert test[0] <= np.mean([epoch.test_accuracy for epoch in last]) <= test[1]

@@ -103,9 +103,7 @@ def test_a_stack_trains_on_tails_of_one_factor():
     members = [run.model_copy(update={"seed": seed}).member() for seed in (0, 1)]
     assert isinstance(members[0], Member) and len(members[0].task.train) == len(members[1].task.train)
     runs = sweep(members, mode="stacked", epochs=5)
-    for _ in runs:
-        pass
-    assert all(history[-1].test_accuracy > 0.4 for history in runs.histories)
+    assert (runs.table(["test_accuracy"])["test_accuracy"] > 0.4).all()
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ from lnlib.methods.co_teaching import remember_rate, smallest
 from lnlib.methods.s_model import NoiseLayer, confusion_logits
 from lnlib.methods.self_paced import quantile
 from lnlib.nets import MLP, Memory, Net
-from lnlib.training import SGD, Member, fit, sweep
+from lnlib.training import SGD, Member, Run, Runs, fit, sweep
 from tests.rounding import ROUNDING
 
 BATCH = {"epoch": 1, "epochs": 5, "step": 0, "lr": 1e-3}
@@ -130,7 +130,7 @@ def test_class_balanced_weights_at_the_ends_of_beta_and_without_a_class():
 
 def test_class_balanced_loss_weighs_by_the_given_labels_of_the_training_split(make_digits_task, oracle):
     task = make_digits_task(0.5, train_size=100)
-    run = fit(ClassBalanced(0.99), task, net=MLP(8, 1), precision="float64")
+    run = Run(ClassBalanced(0.99), task, net=MLP(8, 1), precision="float64")
     counts = np.bincount(task.train.labels, minlength=10)
     expected = (1 - 0.99) / (1 - 0.99**counts)
     weights = expected * 10 / expected.sum()
@@ -196,40 +196,35 @@ def test_the_noise_layer_is_trained_without_weight_decay(make_digits_task, mode)
     task = make_digits_task(0.5, train_size=100)
     members = [Member(SModel("prior", rate), task) for rate in (0.2, 0.6)]
     settings = {"net": MLP(8, 1), "epochs": 1, "optimizer": SGD(0.1, weight_decay=0.1)}
-    run = sweep(members, mode=mode, **settings)
-    begun = [run.member_state(position)["noise_layer"]["b"].reshape(10, 10) for position in range(2)]
+    runs = Runs(members, mode=mode, **settings)
+    begun = [run.weights["noise_layer"]["b"].reshape(10, 10) for run in runs]
     for rate, b in zip((0.2, 0.6), begun, strict=True):
         theta = b.softmax(1)
         np.testing.assert_allclose(theta.diagonal(), 1 - rate, atol=0.01)
         assert theta.diagonal().std() > 0
-    (_, engine), *_ = run._groups
     plain = {
         tensor
-        for group in engine.optimizers[0].param_groups
+        for group in runs[0].state.networks.optimizers[0].param_groups
         if group["weight_decay"] == 0
         for tensor in group["params"]
     }
     assert any(tensor.shape[-1] == 100 for tensor in plain)
-    for _ in run:
-        pass
-    assert not torch.equal(run.member_state(0)["noise_layer"]["b"].reshape(10, 10), begun[0])
+    runs.train()
+    assert not torch.equal(runs[0].weights["noise_layer"]["b"].reshape(10, 10), begun[0])
 
 
 def test_s_model_begins_from_cross_entropy_and_the_confusion_that_it_makes(make_digits_task):
     task = make_digits_task(0.3, train_size=300)
     settings = {"net": MLP(32, 2), "epochs": 5}
     source = fit(CrossEntropy(), task, **settings)
-    for _ in source:
-        pass
-    best = {"cross-entropy": source.best_states[0]}
-    source.restore_best()
-    logits = source.outputs(task.train, "classifier")
+    best = {"cross-entropy": source.best_weights}
+    logits = source.set_weights(source.best_weights).logits("train")
     given = task.train.labels
     for method, rows in (
         (SModel(), torch.eye(10)[logits.argmax(1)]),
         (SModel("soft"), logits.softmax(1)),
     ):
-        run = fit(method, task, start=method.begun_from(best), **settings)
+        run = Run(method, task, start=method.begun_from(best), **settings)
         counts = np.zeros((10, 10))
         for row, label in zip(rows.numpy(), given, strict=True):
             counts[:, label] += row
@@ -283,12 +278,10 @@ def test_self_paced_learning_takes_a_share_that_grows_by_the_epoch(oracle, final
 
 def test_self_paced_learning_weighs_the_selected_examples_of_the_training_set(make_digits_task):
     task = make_digits_task(0.5, train_size=200)
-    run = fit(SelfPaced(), task, net=MLP(16, 1), epochs=3)
+    run = Run(SelfPaced(), task, net=MLP(16, 1), epochs=3)
     assert not run.sample_weights().any()
-    for _ in run:
-        pass
-    weights = run.sample_weights()
-    logits = run.outputs(task.train, "classifier")
+    weights = run.train().sample_weights()
+    logits = run.logits("train", "classifier")
     losses = nn.functional.cross_entropy(logits, task.train.labels, reduction="none")
     selected = losses <= run.nets["pace"].buffers["threshold"]
     assert 0.2 < selected.double().mean() < 0.95
@@ -346,11 +339,10 @@ def test_co_teaching_predicts_the_mean_of_both_probabilities(make_digits_task):
     first, second = generator.normal(size=(2, 6, 4)) * 3
     logits = CoTeaching().predict(nets_of(first, peer=Fixed(second)), torch.zeros(6))
     np.testing.assert_allclose(logits.detach().exp(), (softmax(first) + softmax(second)) / 2, rtol=1e-12)
-    run = fit(CoTeaching(), make_digits_task(0.5, train_size=100), net=MLP(8, 1), epochs=1)
+    run = Run(CoTeaching(), make_digits_task(0.5, train_size=100), net=MLP(8, 1), epochs=1)
     weights = [net.parameters["output.weight"].detach().clone() for net in run.nets.values()]
     assert not torch.equal(*weights)
-    for _ in run:
-        pass
+    run.train()
     for before, net in zip(weights, run.nets.values(), strict=True):
         assert not torch.equal(before, net.parameters["output.weight"])
 
@@ -367,7 +359,7 @@ def test_fine_tuning_is_cross_entropy_until_the_meta_sets_turn(make_digits_task,
     task = make_digits_task(0.5, train_size=100, meta_size=50)
     settings = {"net": MLP(8, 1), "epochs": 4}
     tuned, standard = fit(FineTuning(2), task, **settings), fit(CrossEntropy(), task, **settings)
-    same = [one.loss == other.loss for one, other in zip(tuned, standard, strict=True)]
+    same = [one.loss == other.loss for one, other in zip(tuned.records, standard.records, strict=True)]
     assert same == [True, True, False, False]
 
 
@@ -409,21 +401,13 @@ def test_bad_values_are_refused():
 # Whole runs.
 
 
-def finished(members, mode, **settings):
-    runs = sweep(members, mode=mode, **settings)
-    for _ in runs:
-        pass
-    return runs
-
-
 def begun(members, source):
     """The members with the best weights of the cross-entropy runs in `source`, where they begin from them."""
     if not members[0].method.warm_start:
         return members
-    best = [{"cross-entropy": source.best_state(position)} for position in range(len(members))]
     return [
-        replace(member, start=member.method.begun_from(own))
-        for member, own in zip(members, best, strict=True)
+        replace(member, start=member.method.begun_from({"cross-entropy": run.best_weights}))
+        for member, run in zip(members, source, strict=True)
     ]
 
 
@@ -450,17 +434,17 @@ def test_a_member_equals_its_solo_run_in_float64(make_digits_task, case):
         for seed, method in enumerate(STACKS[case])
     ]
     source = [replace(member, method=CrossEntropy()) for member in members]
-    members = begun(members, finished(source, "stacked", **settings))
-    stacked, solo = finished(members, "stacked", **settings), finished(members, "solo", **settings)
-    assert stacked.modes == ["stacked"] * 2 and solo.modes == ["solo"] * 2
-    for position in range(2):
-        own = stacked.member_state(position)
-        for name, state in solo.member_state(position).items():
+    members = begun(members, sweep(source, mode="stacked", **settings))
+    stacked, solo = (sweep(members, mode=mode, **settings) for mode in ("stacked", "solo"))
+    assert [run.mode for run in (*stacked, *solo)] == ["stacked"] * 2 + ["solo"] * 2
+    for one, other in zip(stacked, solo, strict=True):
+        own = one.weights
+        for name, state in other.weights.items():
             for key, value in state.items():
                 torch.testing.assert_close(own[name][key], value, **ROUNDING)
-    for one, other in zip(stacked.histories, solo.histories, strict=True):
-        assert one[-1].validation_loss == pytest.approx(other[-1].validation_loss, rel=1e-8)
-        assert one[-1].extra == pytest.approx(other[-1].extra)
+        last, expected = one.records[-1], other.records[-1]
+        assert last.validation_loss == pytest.approx(expected.validation_loss, rel=1e-8)
+        assert last.extra == pytest.approx(expected.extra)
 
 
 # Measured over five seeds, with room for other machines, at the end of 25 epochs with half of the labels
@@ -482,7 +466,7 @@ PINNED = {
 def standard(digits):
     tasks = [make_task(digits, noise.uniform(0.5, 10), seed, meta_size=100) for seed in range(2)]
     members = [Member(CrossEntropy(), task, task.seed) for task in tasks]
-    return members, finished(members, "stacked", epochs=25)
+    return members, sweep(members, mode="stacked", epochs=25)
 
 
 @pytest.mark.parametrize("name", PINNED)
@@ -491,8 +475,8 @@ def test_each_method_stays_in_its_range_on_digits_with_half_of_the_labels_wrong(
     members, runs = standard
     if not isinstance(method, CrossEntropy):
         members = begun([replace(member, method=method) for member in members], runs)
-        runs = finished(members, "stacked", epochs=25)
-    last = [history[-1] for history in runs.histories]
+        runs = sweep(members, mode="stacked", epochs=25)
+    last = [run.records[-1] for run in runs]
     for number, (least, most) in zip(("train_accuracy", "train_loss", "test_accuracy"), ranges, strict=True):
         assert least <= np.mean([getattr(epoch, number) for epoch in last]) <= most, number
 
@@ -506,7 +490,7 @@ def test_class_balanced_weights_help_the_small_classes_of_a_long_tail(digits):
     tasks = [make_task(tail, np.eye(10), seed) for seed in range(3)]
     found = {}
     for method in (CrossEntropy(), ClassBalanced()):
-        runs = finished([Member(method, task, task.seed) for task in tasks], "stacked", epochs=20)
-        found[method.name] = np.mean([history[-1].test_accuracy for history in runs.histories])
+        runs = sweep([Member(method, task, task.seed) for task in tasks], mode="stacked", epochs=20)
+        found[method.name] = runs.table(["test_accuracy"])["test_accuracy"].mean()
     # Five seeds: 0.63 to 0.70, and 0.75 to 0.83.
     assert 0.58 < found["cross-entropy"] < 0.73 < found["class-balanced"] < 0.86

@@ -29,7 +29,7 @@ from lnlib.nets.weighting import (
     kl_to_standard_normal,
 )
 from lnlib.optimizers import SGD, Adam
-from lnlib.training import Member, fit, sweep
+from lnlib.training import Member, Run, Runs, fit, sweep
 from tests.rounding import ROUNDING
 
 METHODS = {
@@ -275,46 +275,35 @@ def test_a_stack_of_runs_equals_the_runs_alone(name, tasks):
     members = [Member(own, task, seed) for seed, (own, task) in enumerate(pairs)]
     together = sweep(members, mode="stacked", epochs=2, **SETTINGS)
     alone = sweep(members, mode="solo", epochs=2, **SETTINGS)
-    for _ in zip(together, alone, strict=True):
-        pass
-    assert together.modes == ["stacked"] * 2 and alone.modes == ["solo"] * 2
-    for position in range(2):
-        one, other = together.member_state(position), alone.member_state(position)
+    assert [run.mode for run in (*together, *alone)] == ["stacked"] * 2 + ["solo"] * 2
+    for run, other in zip(together, alone, strict=True):
+        one, expected = run.weights, other.weights
         for network in one:
-            for key, value in other[network].items():
+            for key, value in expected[network].items():
                 assert torch.allclose(one[network][key], value, **ROUNDING), (network, key)
-        extra = together.histories[position][-1].extra
-        assert extra == pytest.approx(dict(alone.histories[position][-1].extra), rel=1e-6)
-        weights = together.sample_weights(position)
-        assert torch.allclose(weights, alone.sample_weights(position), rtol=1e-7, atol=1e-9)
+        assert run.records[-1].extra == pytest.approx(dict(other.records[-1].extra), rel=1e-6)
+        weights = run.sample_weights()
+        assert torch.allclose(weights, other.sample_weights(), rtol=1e-7, atol=1e-9)
         assert weights.mean().item() == pytest.approx(1, abs=1e-9) and (weights >= 0).all()
 
 
 def test_a_run_continued_equals_one_that_never_stopped(tasks, tmp_path):
     options = {"net": MLP(16, 2), "batch_size": 100, "optimizer": SGD(0.1), "epochs": 3}
     whole = fit(MetaInfoNet(), tasks[0], **options)
-    for _ in whole:
-        pass
-    first = fit(MetaInfoNet(), tasks[0], **options)
-    first.advance()
+    first = Run(MetaInfoNet(), tasks[0], **options)
+    next(iter(first))
     first.save(tmp_path / "half.pt")
-    second = fit(MetaInfoNet(), tasks[0], **options)
-    second.load(tmp_path / "half.pt")
-    for _ in second:
-        pass
-    for name, state in whole.member_state().items():
-        assert all(torch.equal(value, second.member_state()[name][key]) for key, value in state.items())
+    second = Run(MetaInfoNet(), tasks[0], **options).load(tmp_path / "half.pt").train()
+    for name, state in whole.weights.items():
+        assert all(torch.equal(value, second.weights[name][key]) for key, value in state.items())
 
 
 def test_the_weighting_network_moves_every_so_many_steps_only(tasks):
-    run = fit(LossNet(interval=10**6), tasks[0], net=MLP(8, 1), batch_size=100, epochs=1)
-    fresh = {key: value.clone() for key, value in run.member_state()["weighting"].items()}
-    run.advance()  # its first step moves it, no later one does
-    once = run.member_state()["weighting"]
+    run = Run(LossNet(interval=10**6), tasks[0], net=MLP(8, 1), batch_size=100, epochs=2)
+    fresh = run.weights["weighting"]
+    # Its first step moves it, no later one does.
+    once, again = (run.weights["weighting"] for _ in run)
     assert not all(torch.equal(value, once[key]) for key, value in fresh.items())
-    run.settings = replace(run.settings, epochs=2)
-    run.advance()
-    again = run.member_state()["weighting"]
     assert all(torch.equal(value, again[key]) for key, value in once.items())
 
 
@@ -323,12 +312,12 @@ def test_the_weighting_network_moves_every_so_many_steps_only(tasks):
 def test_no_tensor_waits_for_the_garbage_collector(tasks, method, mode):
     # A recorded pass holds all activations: on ResNet-32 those that waited took gigabytes.
     members = [Member(method, task) for task in tasks[:2]]
-    runs = sweep(members, mode=mode, net=MLP(8, 1), batch_size=100, epochs=2)
-    next(iter(runs))
+    runs = Runs(members, mode=mode, net=MLP(8, 1), batch_size=100, epochs=2)
+    next(runs.epochs())
     gc.collect()
     gc.disable()
     try:
-        next(iter(runs))
+        next(runs.epochs())
         gc.set_debug(gc.DEBUG_SAVEALL)
         gc.collect()
         assert not [thing for thing in gc.garbage if isinstance(thing, torch.Tensor)]
@@ -349,31 +338,29 @@ class Dumb(LossNet):
 @pytest.mark.parametrize("optimizer", [SGD(0.1), Adam()])
 def test_a_batch_without_any_weight_moves_nothing_and_is_counted(tasks, optimizer):
     settings = {"net": MLP(8, 1), "batch_size": 100, "optimizer": optimizer, "epochs": 1}
-    begin = fit(Dumb(), tasks[0], **settings).member_state()
+    begin = Run(Dumb(), tasks[0], **settings).weights
     loud = {**begin["weighting"], "weight.2.bias": torch.tensor([9.0])}
     members = [Member(Dumb(), tasks[0], 0), Member(Dumb(), tasks[0], 0, {"weighting": loud})]
     for mode in ("solo", "stacked"):
         runs = sweep(members, mode=mode, **settings)
-        for _ in runs:
-            pass
-        silent, heard = (runs.member_state(position)["classifier"] for position in range(2))
+        silent, heard = (run.weights["classifier"] for run in runs)
         for key, value in begin["classifier"].items():
             if "running" not in key and "tracked" not in key:
                 assert torch.equal(silent[key], value), key
         weights = next(iter(begin["classifier"]))
         assert not torch.equal(heard[weights], begin["classifier"][weights])
-        skipped = [history[-1].extra["skipped_steps"] for history in runs.histories]
+        skipped = [run.records[-1].extra["skipped_steps"] for run in runs]
         assert skipped == [-(-len(tasks[0].train) // 100), 0]
 
 
 def test_no_weight_at_all_leaves_the_weighting_network_finite_however_steep_the_loss(tasks):
-    run = fit(LossNet(), tasks[0], net=MLP(8, 1), batch_size=100, optimizer=SGD(100.0), epochs=1)
+    run = Run(LossNet(), tasks[0], net=MLP(8, 1), batch_size=100, optimizer=SGD(100.0), epochs=1)
     with torch.no_grad():
         run.nets["weighting"].parameters["weight.2.bias"].fill_(-200.0)  # a sigmoid of exactly zero
-    before = run.member_state()["weighting"]
-    record = run.advance()
+    before = run.weights["weighting"]
+    (record,) = run
     assert record.extra["skipped_steps"] == -(-len(tasks[0].train) // 100)
-    after = run.member_state()["weighting"]
+    after = run.weights["weighting"]
     assert all(torch.isfinite(value).all() for value in after.values()) and before.keys() == after.keys()
 
 
@@ -382,7 +369,7 @@ def test_two_runs_may_train_at_the_same_time(tasks):
 
     def trained(mode):
         runs = sweep([Member(LossNet(), tasks[0], seed) for seed in range(2)], mode=mode, **settings)
-        return [records[0].train_loss for records in runs]
+        return [epoch.train_loss for epoch in runs[0].records]
 
     modes = ("solo", "stacked", "solo", "stacked")
     alone = {mode: trained(mode) for mode in set(modes)}
@@ -394,7 +381,6 @@ def test_two_runs_may_train_at_the_same_time(tasks):
 def test_l2rw_weighs_any_number_of_examples_the_same_way_twice(digits):
     task = make_task(digits, noise.flip(0.4, 10, targets=1, seed=0), train_size=257, meta_size=50)
     run = fit(L2RW(), task, net=MLP(16, 2, dropout=0.5), batch_size=100, epochs=1)
-    run.advance()
     once = run.sample_weights()
     assert len(once) == 257 and torch.equal(once, run.sample_weights())
 
@@ -402,18 +388,18 @@ def test_l2rw_weighs_any_number_of_examples_the_same_way_twice(digits):
 def test_a_meta_batch_of_one_is_refused_under_batch_norm(tasks):
     with pytest.raises(InvalidValue, match="a meta batch must hold at least 2 examples under BatchNorm"):
         fit(LossNet(), tasks[0], net=MLP(8, 1), meta_batch_size=1)
-    fit(CrossEntropy(), tasks[0], net=MLP(8, 1), meta_batch_size=1)
-    fit(LossNet(), tasks[0], net=MLP(8, 1, batch_norm=False), meta_batch_size=1)
+    Run(CrossEntropy(), tasks[0], net=MLP(8, 1), meta_batch_size=1)
+    Run(LossNet(), tasks[0], net=MLP(8, 1, batch_norm=False), meta_batch_size=1)
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_weights_are_not_rounded_with_the_images(tasks, precision):
-    run = fit(MetaInfoNet(), tasks[0], net=MLP(16, 2), batch_size=100, epochs=1, precision=precision)
+    run = Run(MetaInfoNet(), tasks[0], net=MLP(16, 2), batch_size=100, epochs=1, precision=precision)
     seen = []
     weighed = MetaInfoNet._weighed
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(MetaInfoNet, "_weighed", lambda *values: seen.append(weighed(*values)) or seen[-1])
-        run.advance()
+        run.train()
     assert {weights.dtype for weights, _ in seen} == {torch.float32}
     assert min(len(weights.unique()) for weights, _ in seen) > 90
 
@@ -443,11 +429,11 @@ def test_with_momentum_the_virtual_step_goes_on_as_the_last_real_one(tasks):
     method = LossNet(virtual_step="momentum", momentum=0.9)
     optimizer = SGD(0.1, weight_decay=0.0, milestones=(1,))
     settings = {"net": MLP(8, 1), "batch_size": 100, "optimizer": optimizer, "epochs": 2}
-    other = fit(method, tasks[0], seed=1, **settings).member_state()
-    run = fit(method, tasks[0], start={"classifier": other["classifier"]}, **settings)
+    other = Run(method, tasks[0], seed=1, **settings).weights
+    run = Run(method, tasks[0], start={"classifier": other["classifier"]}, **settings)
     assert all(not drift.any() for drift in method._drift(run.nets, 0.1).values())
-    run.advance()
-    momenta = run.optimizers[1].state
+    next(iter(run))
+    momenta = run.state.networks.optimizers[1].state
     for lr in (0.1, 0.01):  # before and after the milestone
         for name, drift in method._drift(run.nets, lr).items():
             velocity = momenta[run.nets["classifier"].parameters[name]]["momentum_buffer"]
@@ -470,14 +456,11 @@ def story(method, tasks, epochs=30):
     members = [Member(method, task, seed) for seed, task in enumerate(tasks)]
     optimizer = SGD(0.1, milestones=(epochs * 2 // 3, epochs * 5 // 6))
     runs = sweep(members, mode="stacked", net=MLP(64, 2), batch_size=100, optimizer=optimizer, epochs=epochs)
-    for _ in runs:
-        pass
     found = []
-    for position, task in enumerate(tasks):
-        weights = runs.sample_weights(position)
+    for run, task in zip(runs, tasks, strict=True):
+        weights, history = run.sample_weights(), run.history
         clean = task.truth.train_labels == task.train.labels
         auc = 0.5 if weights is None else roc_auc_score(clean, weights)
-        history = runs.histories[position].to_frame()
         best = history.test_accuracy[history.validation_accuracy.idxmax()]
         found.append((auc, best, history.test_accuracy[-10:].mean()))
     return np.mean(found, axis=0)

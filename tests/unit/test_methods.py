@@ -128,16 +128,12 @@ def test_every_method_trains_in_bfloat16_about_as_in_float32(name, make_digits_t
     settings = {"net": MLP(16, 1), "batch_size": 100, "optimizer": SGD(0.01), "epochs": 2}
     best = {}
     for source in method.warm_start.values():
-        first = fit(CrossEntropy(), task, **settings)
-        first.advance()
-        best[source.method] = first.member_state()
+        best[source.method] = fit(CrossEntropy(), task, **settings | {"epochs": 1}).weights
     member = Member(method, task, 0, method.begun_from(best))
     losses = {}
     for precision in ("float32", "bfloat16"):
         for mode in ("solo", "stacked"):
             runs = sweep([member, member], mode=mode, precision=precision, **settings)
-            for _ in runs:
-                pass
-            losses[precision, mode] = runs.histories[0][-1].train_loss
+            losses[precision, mode] = runs[0].records[-1].train_loss
     exact = losses["float32", "solo"]
     assert all(loss == pytest.approx(exact, rel=0.1) for loss in losses.values()), losses

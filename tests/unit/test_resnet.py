@@ -13,7 +13,7 @@ from lnlib.data.task import make_task
 from lnlib.errors import DataUnavailable, InvalidValue
 from lnlib.methods import LIMIT, CrossEntropy
 from lnlib.nets import ResNet32, ResNet34, ResNet50, WideResNet
-from lnlib.training import SGD, FlipCrop, Member, fit, sweep
+from lnlib.training import SGD, FlipCrop, Member, Run, fit, sweep
 
 
 def count(module: torch.nn.Module) -> int:
@@ -136,10 +136,10 @@ def two_classes(shape: tuple[int, int, int], count: int = 20) -> data.Dataset:
 def test_wrn_28_10_takes_a_training_step():
     task = make_task(two_classes((3, 8, 8), 8), noise.uniform(0.0, 2), validation=4)
     settings = {"optimizer": SGD(), "batch_size": 4, "epochs": 1, "augment": FlipCrop(2, "reflect")}
-    run = fit(CrossEntropy(), task, net=NETS["wrn-28-10"].load()(), **settings)
-    before = run.networks["classifier"].blocks[0].first.weight.detach().clone()
+    run = Run(CrossEntropy(), task, net=NETS["wrn-28-10"].load()(), **settings)
+    net = run.nets["classifier"].module
+    before = net.blocks[0].first.weight.detach().clone()
     (epoch,) = run
-    net = run.networks["classifier"]
     assert net.norm.num_batches_tracked == 1 and epoch.loss == pytest.approx(0.7, abs=0.4)
     assert not torch.equal(before, net.blocks[0].first.weight)
 
@@ -152,9 +152,7 @@ def test_stacked_runs_equal_their_solo_runs(spec):
     losses = {}
     for mode in ("stacked", "solo"):
         runs = sweep(members, mode=mode, **settings)
-        for _ in runs:
-            pass
-        losses[mode] = [epoch.loss for history in runs.histories for epoch in history]
+        losses[mode] = [epoch.loss for run in runs for epoch in run.records]
     assert losses["stacked"] == pytest.approx(losses["solo"], rel=1e-8)
 
 
@@ -162,9 +160,9 @@ def test_resnet34_trains_with_limit_and_augmentation():
     dataset = two_classes((3, 8, 8))
     task = make_task(dataset, noise.uniform(0.0, 2), validation=4)
     run = fit(LIMIT(beta=1.0), task, net=ResNet34(), batch_size=8, epochs=3, augment=FlipCrop(1))
-    losses = [epoch.loss for epoch in run]
+    losses = [epoch.loss for epoch in run.records]
     assert losses[-1] < losses[0]
-    assert run.networks["classifier"].body.bn1.num_batches_tracked == 3 * 2
+    assert run.nets["classifier"].module.body.bn1.num_batches_tracked == 3 * 2
 
 
 def test_imagenet_weights_come_through_torchvision_under_a_new_last_layer(monkeypatch):

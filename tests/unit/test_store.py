@@ -76,10 +76,9 @@ def test_the_best_weights_are_kept(tmp_path):
     run = Spec.parse(SMALL | {"epochs": 4})
     result = Store(tmp_path).obtain(run)
     assert result.best["validation_accuracy"] == result.history["validation_accuracy"].max()
-    training = run.training()
-    training.networks["classifier"].load_state_dict(result.best_states()["classifier"])
-    test = training.member.task.test
-    logits = training.predict(training.member.task.dataset.normalize(test.images))
+    training = run.training().set_weights(result.best_states())
+    test = training.task.test
+    logits = training.predict(training.task.dataset.normalize(test.images))
     assert (logits.argmax(1) == test.labels).double().mean().item() == result.best["test_accuracy"]
     assert result.test_size == len(test)
 
@@ -109,7 +108,7 @@ def test_checkpoints_keep_their_distance_in_epochs_and_in_seconds(tmp_path):
 
 def test_arrays_are_kept_with_the_run(tmp_path):
     store, run = Store(tmp_path), Spec.parse(SMALL)
-    scores = store.obtain(run, keep=lambda training: {"labels": training.given.numpy()}).arrays()
+    scores = store.obtain(run, keep=lambda training: {"labels": training.task.train.labels.numpy()}).arrays()
     np.testing.assert_array_equal(scores["labels"], run.task().train.labels)
     assert store.obtain(Spec.parse(SMALL | {"seed": 1})).arrays() == {}
 
@@ -206,7 +205,7 @@ def test_a_run_that_diverges_says_so_and_keeps_its_last_good_checkpoint(tmp_path
     assert stored.status == "diverged" and "at step 4, in epoch 3" in stored.message
     training = run.training()
     training.load(store.folder(run) / "checkpoint.pt")
-    assert training.epoch == 2
+    assert len(training.records) == 2
     with pytest.raises(TrainingDiverged, match="at step 4"):
         store.obtain(run, on_epoch=pytest.fail)
     assert store.find(run) is None and store.failure(run) == stored.message

@@ -21,10 +21,10 @@ from lnlib.methods import (
 from lnlib.methods.base import Phase
 from lnlib.nets import CNN, MLP
 from lnlib.noise import uniform
-from lnlib.training import SGD, Adam, FlipCrop, Member, Settings, sweep
-from lnlib.training import sweep as sweep_function
-from lnlib.training.engine import Engine
-from lnlib.training.sweep import Stack
+from lnlib.training import SGD, Adam, FlipCrop, Member, Runs, Settings, loop, run, sweep
+from lnlib.training.images import Resident
+from lnlib.training.networks import Stacked
+from lnlib.training.state import State
 from tests.rounding import ROUNDING
 
 EPOCHS = {"epochs": 2, "batch_size": 32}
@@ -97,23 +97,28 @@ def begun(members, options):
     """The members with the cross-entropy weights that some methods begin from."""
     if not members[0].method.warm_start:
         return members
-    source = run(
+    source = trained(
         [replace(member, method=CrossEntropy()) for member in members],
         "solo",
         precision="float64",
         **options,
     )
     return [
-        replace(member, start=member.method.begun_from({"cross-entropy": source.best_state(position)}))
-        for position, member in enumerate(members)
+        replace(member, start=member.method.begun_from({"cross-entropy": one.best_weights}))
+        for member, one in zip(members, source, strict=True)
     ]
 
 
-def run(members, mode, **options):
-    training = sweep(members, mode=mode, **EPOCHS | options)
-    for _ in training:
-        pass
-    return training
+def trained(members, mode, **options):
+    return sweep(members, mode=mode, **EPOCHS | options)
+
+
+def modes(runs):
+    return [one.mode for one in runs]
+
+
+def losses(runs):
+    return [[epoch.loss for epoch in one.records] for one in runs]
 
 
 # An estimate from a network that hardly trained is nearly singular: its inverse would magnify rounding.
@@ -167,17 +172,16 @@ def test_a_member_equals_its_solo_run_in_float64(make_digits_task, case):
     methods, options = CASES[case]
     meta = {"meta_size": 50} if case == "two phases" else {}
     members = begun(members_of(make_digits_task, methods, **meta), options)
-    stacked = run(members, "stacked", precision="float64", **options)
-    solo = run(members, "solo", precision="float64", **options)
-    assert stacked.modes == ["stacked"] * len(members) and solo.modes == ["solo"] * len(members)
-    (positions, stack), engines = stacked._groups[0], [engine for _, engine in solo._groups]
-    for position in positions:
-        one, other = stack.member_state(position), engines[position].member_state()
+    stacked = trained(members, "stacked", precision="float64", **options)
+    solo = trained(members, "solo", precision="float64", **options)
+    assert modes(stacked) == ["stacked"] * len(members) and modes(solo) == ["solo"] * len(members)
+    assert len({one.state for one in stacked}) == 1
+    for first, second in zip(stacked, solo, strict=True):
+        one, other = first.weights, second.weights
         for name in other:
             for key, value in other[name].items():
                 torch.testing.assert_close(one[name][key], value, **ROUNDING, msg=f"{name} {key}")
-    for first, second in zip(stacked.histories, solo.histories, strict=True):
-        for one, other in zip(first, second, strict=True):
+        for one, other in zip(first.records, second.records, strict=True):
             assert one.loss == pytest.approx(other.loss, rel=1e-8)
             assert one.validation_loss == pytest.approx(other.validation_loss, rel=1e-8)
             assert one.extra == pytest.approx(other.extra)
@@ -186,27 +190,28 @@ def test_a_member_equals_its_solo_run_in_float64(make_digits_task, case):
 @pytest.mark.rounding
 def test_without_pytorchs_inner_parts_members_train_one_by_one(make_digits_task, monkeypatch):
     members = members_of(make_digits_task, [CrossEntropy()] * 2)
-    stacked = run(members, "stacked", net=MLP(16, 2), precision="float64")
+    stacked = trained(members, "stacked", net=MLP(16, 2), precision="float64")
     monkeypatch.setattr("lnlib.nets.together.AVAILABLE", False)
-    alone = run(members, "stacked", net=MLP(16, 2), precision="float64")
-    assert stacked.modes == ["stacked"] * 2 and alone.modes == ["solo"] * 2
-    for key, value in alone.member_state(1)["classifier"].items():
-        torch.testing.assert_close(stacked.member_state(1)["classifier"][key], value, **ROUNDING)
+    alone = trained(members, "stacked", net=MLP(16, 2), precision="float64")
+    assert modes(stacked) == ["stacked"] * 2 and modes(alone) == ["solo"] * 2
+    for key, value in alone[1].weights["classifier"].items():
+        torch.testing.assert_close(stacked[1].weights["classifier"][key], value, **ROUNDING)
 
 
 def test_dropout_is_drawn_for_every_member_and_step(make_digits_task):
     members = members_of(make_digits_task, [CrossEntropy()] * 2)
-    stack = Stack(members, Settings(net=MLP(16, 2, dropout=0.5)), torch.device("cpu"))
-    rows = torch.arange(32).expand(2, 32)
-    stack._step_on(rows)
-    first = {
-        key: value.clone() for key, value in stack.buffers["classifier"].items() if key.endswith("uniform")
-    }
-    stack._step_on(rows)
-    assert first
-    for key, value in first.items():
+    settings, device = Settings(net=MLP(16, 2, dropout=0.5)), torch.device("cpu")
+    state = State(Stacked, members, settings, device, Resident(device, settings.dtype))
+    index = torch.arange(32).expand(2, 32)
+    drawn = []
+    for _ in range(2):
+        loop.train_step(state, 1, index, next(state.data.images([index])))
+        buffers = state.networks.buffers["classifier"]
+        drawn.append({key: value.clone() for key, value in buffers.items() if key.endswith("uniform")})
+    assert drawn[0]
+    for key, value in drawn[0].items():
         assert not torch.equal(value[0], value[1])
-        assert not torch.equal(value, stack.buffers["classifier"][key])
+        assert not torch.equal(value, drawn[1][key])
 
 
 def test_members_of_different_code_paths_form_groups_and_keep_their_order(make_digits_task):
@@ -222,79 +227,60 @@ def test_members_of_different_code_paths_form_groups_and_keep_their_order(make_d
     members = [Member(method, task, seed) for seed, method in enumerate(methods)] + [
         Member(methods[1], other)
     ]
-    training = run(members, "stacked", net=MLP(8, 1))
-    assert [positions for positions, _ in training._groups] == [[0, 3], [1, 4], [2], [5]]
-    for member, history in zip(members, training.histories, strict=True):
-        alone = run([member], "stacked", net=MLP(8, 1)).histories[0]
-        assert history[-1].train_accuracy == pytest.approx(alone[-1].train_accuracy, abs=0.02)
+    runs = trained(members, "stacked", net=MLP(8, 1))
+    assert [one.member for one in runs] == members
+    states = list(dict.fromkeys(one.state for one in runs))
+    groups = [[place for place, one in enumerate(runs) if one.state is state] for state in states]
+    assert groups == [[0, 3], [1, 4], [2], [5]]
+    for member, one in zip(members, runs, strict=True):
+        (alone,) = trained([member], "stacked", net=MLP(8, 1))
+        assert one.records[-1].train_accuracy == pytest.approx(alone.records[-1].train_accuracy, abs=0.02)
 
 
 def test_auto_chooses_by_the_clock(make_digits_task, monkeypatch):
     members = members_of(make_digits_task, [CrossEntropy()] * 3)
     for solo, expected in ((1.0, "stacked"), (0.9, "solo")):
         seconds = {"stacked": 2.9, "solo": solo}
-        monkeypatch.setattr(Engine, "timed_steps", lambda self, count, seconds=seconds: seconds[self.mode])
-        assert sweep_function(members, net=MLP(8, 1)).modes == [expected] * 3
-    assert sweep_function(members[:1], net=MLP(8, 1)).modes == ["solo"]
+        monkeypatch.setattr(run, "timed_step", lambda state, seconds=seconds: seconds[state.networks.mode])
+        assert modes(Runs(members, net=MLP(8, 1))) == [expected] * 3
+    assert modes(Runs(members[:1], net=MLP(8, 1))) == ["solo"]
 
 
 def test_the_timed_steps_leave_no_trace(make_digits_task):
     members = members_of(make_digits_task, [CrossEntropy()] * 3)
-    chosen = run(members, "auto", net=MLP(8, 1))
-    again = run(members, chosen.modes[0], net=MLP(8, 1))
-    for one, other in zip(chosen.histories, again.histories, strict=True):
-        assert [epoch.loss for epoch in one] == [epoch.loss for epoch in other]
+    chosen = trained(members, "auto", net=MLP(8, 1))
+    again = trained(members, chosen[0].mode, net=MLP(8, 1))
+    assert losses(chosen) == losses(again)
 
 
-def test_members_stop_by_their_own_patience_and_keep_their_best_weights(make_digits_task):
+def test_members_stop_by_their_own_patience_and_keep_the_weights_of_stop_and_best(
+    make_digits_task,
+):
     members = members_of(make_digits_task, [CrossEntropy()] * 3)
     options = {"net": MLP(32, 2), "epochs": 30, "patience": 3, "precision": "float64"}
-    stacked, solo = run(members, "stacked", **options), run(members, "solo", **options)
-    assert [len(history) for history in stacked.histories] == [len(history) for history in solo.histories]
-    assert any(len(history) < 30 for history in stacked.histories)
-    for position in range(3):
-        one, other = stacked.best_state(position), solo.best_state(position)
-        for key, value in other["classifier"].items():
-            torch.testing.assert_close(one["classifier"][key], value, rtol=1e-6, atol=1e-8)
-
-
-def test_a_stack_resumes_as_if_it_had_never_stopped(make_digits_task, tmp_path):
-    members = members_of(make_digits_task, [LIMIT(beta=beta, sampling=True) for beta in (1.0, 3.0)])
-    settings = Settings(net=MLP(16, 2, dropout=0.2), epochs=3, batch_size=32)
-    whole, half, rest = (Stack(members, settings, torch.device("cpu")) for _ in range(3))
-    for _ in whole:
-        pass
-    half.advance()
-    half.save(tmp_path / "stack.pt")
-    rest.load(tmp_path / "stack.pt")
-    for _ in rest:
-        pass
-    for position in range(2):
-        for name, state in whole.member_state(position).items():
-            for key, value in state.items():
-                assert torch.equal(value, rest.member_state(position)[name][key])
-    assert [epoch.loss for epoch in whole.histories[1]] == [epoch.loss for epoch in rest.histories[1]]
+    stacked, solo = trained(members, "stacked", **options), trained(members, "solo", **options)
+    lengths = [len(one.records) for one in stacked]
+    assert lengths == [len(one.records) for one in solo] and min(lengths) < max(lengths)
+    for one, other in zip(stacked, solo, strict=True):
+        for mine, expected in ((one.best_weights, other.best_weights), (one.weights, other.weights)):
+            for key, value in expected["classifier"].items():
+                torch.testing.assert_close(mine["classifier"][key], value, rtol=1e-6, atol=1e-8)
 
 
 @pytest.mark.parametrize("mode", ["stacked", "solo"])
 def test_a_sweep_resumes_as_if_it_had_never_stopped(make_digits_task, tmp_path, mode):
-    members = members_of(make_digits_task, [CrossEntropy(), CrossEntropy(), LIMIT()])
-    options = {"mode": mode, "net": MLP(16, 2, dropout=0.2), **EPOCHS}
-    whole, half, rest = (sweep(members, **options) for _ in range(3))
-    for _ in whole:
-        pass
-    for _ in half:
-        half.save(tmp_path / "sweep.pt")
-        break
-    rest.load(tmp_path / "sweep.pt")
-    for _ in rest:
-        pass
-    for position, (one, other) in enumerate(zip(whole.histories, rest.histories, strict=True)):
-        assert [epoch.loss for epoch in one] == [epoch.loss for epoch in other]
-        for name, state in whole.member_state(position).items():
-            assert all(
-                torch.equal(value, rest.member_state(position)[name][key]) for key, value in state.items()
-            )
+    methods = [CrossEntropy(), CrossEntropy(), *(LIMIT(beta=beta, sampling=True) for beta in (1.0, 3.0))]
+    members = members_of(make_digits_task, methods)
+    options = {"mode": mode, "net": MLP(16, 2, dropout=0.2), **EPOCHS, "epochs": 3}
+    whole, half = sweep(members, **options), Runs(members, **options)
+    next(half.epochs())
+    half.save(tmp_path / "sweep.pt")
+    rest = Runs(members, **options).load(tmp_path / "sweep.pt").train()
+    assert losses(whole) == losses(rest)
+    for one, other in zip(whole, rest, strict=True):
+        weights = other.weights
+        for name, state in one.weights.items():
+            assert all(torch.equal(value, weights[name][key]) for key, value in state.items())
 
 
 def test_methods_that_cannot_be_stacked_train_alone(make_digits_task):
@@ -302,21 +288,22 @@ def test_methods_that_cannot_be_stacked_train_alone(make_digits_task):
         stackable = False
 
     members = members_of(make_digits_task, [Alone()] * 2)
-    assert run(members, "stacked", net=MLP(8, 1)).modes == ["solo", "solo"]
+    assert modes(trained(members, "stacked", net=MLP(8, 1))) == ["solo", "solo"]
 
 
 def test_members_begin_from_their_own_start(make_digits_task):
     task = make_digits_task(0.5, train_size=100)
     states = [
-        run([Member(CrossEntropy(), task, seed)], "solo", net=MLP(8, 1)).member_state(0) for seed in (1, 2)
+        trained([Member(CrossEntropy(), task, seed)], "solo", net=MLP(8, 1))[0].weights for seed in (1, 2)
     ]
     members = [Member(CrossEntropy(), task, 0, state) for state in states]
-    stack = Stack(members, Settings(net=MLP(8, 1)), torch.device("cpu"))
-    for position, state in enumerate(states):
-        own = stack.member_state(position)["classifier"]
+    runs = Runs(members, mode="stacked", net=MLP(8, 1))
+    for one, state in zip(runs, states, strict=True):
+        own = one.weights["classifier"]
         assert all(torch.equal(own[key], value) for key, value in state["classifier"].items())
-    fresh = Stack([Member(CrossEntropy(), task, 0)] * 2, Settings(net=MLP(8, 1)), torch.device("cpu"))
-    assert fresh.fingerprint != stack.fingerprint
+    fresh = Runs([Member(CrossEntropy(), task, 0)] * 2, mode="stacked", net=MLP(8, 1))
+    assert len({fresh[0].fingerprint, *(one.fingerprint for one in runs)}) == 3
+    assert fresh.fingerprint != runs.fingerprint
 
 
 def test_an_empty_sweep_or_an_unknown_mode_is_refused(make_digits_task):

@@ -1,4 +1,4 @@
-"""`fit`: what it records, its streams, early stopping, checkpoints, and that the true labels stay out of
+"""One run: what it records, its streams, early stopping, checkpoints, and that the true labels stay out of
 training.
 """
 
@@ -16,44 +16,39 @@ from lnlib.errors import CheckpointError, InvalidValue, LnlibError
 from lnlib.methods import L2RW, LIMIT, CrossEntropy
 from lnlib.methods.base import Draw
 from lnlib.nets import CNN, MLP
-from lnlib.training import SGD, Adam, FlipCrop, fit
-from lnlib.training.engine import Streams, sample
+from lnlib.training import SGD, Adam, FlipCrop, Run, fit
+from lnlib.training.streams import Streams, sample
 
 SMALL = {"net": MLP(16, 2), "epochs": 3, "batch_size": 32}
 
 
 def trained(method, task, **options):
-    training = fit(method, task, **SMALL | options)
-    for _ in training:
-        pass
-    return training
+    return fit(method, task, **SMALL | options)
 
 
-def weights(training) -> torch.Tensor:
-    return torch.cat(
-        [value.flatten() for name in training.networks for value in training.networks[name].parameters()]
-    )
+def weights(run) -> torch.Tensor:
+    return torch.cat([value.flatten() for net in run.nets.values() for value in net.parameters.values()])
 
 
-def numbers(training) -> list[dict[str, float]]:
+def numbers(run) -> list[dict[str, float]]:
     """The records without what the clock says."""
     clock = ("seconds", "evaluation_seconds")
-    return [{k: v for k, v in epoch.numbers().items() if k not in clock} for epoch in training.history]
+    return [{k: v for k, v in epoch.numbers().items() if k not in clock} for epoch in run.records]
 
 
 def test_the_record_is_what_the_predictions_say(make_digits_task):
     task = make_digits_task(0.4, train_size=300)
-    training = trained(CrossEntropy(), task)
-    last = training.history[-1]
+    run = trained(CrossEntropy(), task)
+    last = run.records[-1]
     images = task.dataset.normalize(task.dataset.train_images)
-    predicted = training.predict(images[task.train.index]).argmax(1)
+    predicted = run.predict(images[task.train.index]).argmax(1)
     given, true = task.train.labels, task.truth.train_labels
     corrupted = given != true
     assert last.train_accuracy == pytest.approx((predicted == given).double().mean().item())
     assert last.clean_accuracy == pytest.approx((predicted == given)[~corrupted].double().mean().item())
     assert last.corrupted_fit == pytest.approx((predicted == given)[corrupted].double().mean().item())
     assert last.corrupted_recovered == pytest.approx((predicted == true)[corrupted].double().mean().item())
-    logits = training.predict(images[task.validation.index])
+    logits = run.predict(images[task.validation.index])
     assert last.validation_accuracy == pytest.approx(
         (logits.argmax(1) == task.validation.labels).double().mean().item()
     )
@@ -61,11 +56,11 @@ def test_the_record_is_what_the_predictions_say(make_digits_task):
     assert last.validation_clean_accuracy == pytest.approx(clean)
     expected = torch.nn.functional.cross_entropy(logits, task.validation.labels).item()
     assert last.validation_loss == pytest.approx(expected, rel=1e-5)
-    logits = training.predict(task.dataset.normalize(task.dataset.test_images)[task.test.index])
+    logits = run.predict(task.dataset.normalize(task.dataset.test_images)[task.test.index])
     assert last.test_accuracy == pytest.approx((logits.argmax(1) == task.test.labels).double().mean().item())
     bits = bounds.rate_distortion(task.truth.matrix, 1 - last.train_accuracy, task.truth.prior)
     assert float(last.memorized.bits) == pytest.approx(float(bits))
-    frame = training.history.to_frame()
+    frame = run.history
     assert list(frame["epoch"]) == [1, 2, 3]
     assert frame["memorized_bits"].iloc[-1] == pytest.approx(float(bits))
     assert (frame["memorized_bits_low"] <= frame["memorized_bits"]).all()
@@ -89,46 +84,40 @@ def test_resuming_equals_never_having_stopped(make_digits_task, tmp_path, stop_a
     options = SMALL | {"net": MLP(16, 2, dropout=0.3), "optimizer": SGD(0.05, milestones=(1,)), "seed": 3}
     options["augment"] = FlipCrop(1)
     whole = fit(LIMIT(sampling=True), task, **options)
-    for _ in whole:
-        pass
-    half = fit(LIMIT(sampling=True), task, **options)
+    half = Run(LIMIT(sampling=True), task, **options)
     for epoch in half:
         if epoch.epoch == stop_after:
             half.save(tmp_path / "run.pt")
             break
-    rest = fit(LIMIT(sampling=True), task, **options)
-    rest.load(tmp_path / "run.pt")
-    for _ in rest:
-        pass
+    rest = Run(LIMIT(sampling=True), task, **options).load(tmp_path / "run.pt").train()
     assert torch.equal(weights(whole), weights(rest))
     assert numbers(whole) == numbers(rest)
-    for _ in half:  # breaking out leaves a run that can be continued
-        pass
+    half.train()  # breaking out leaves a run that can go on
     assert torch.equal(weights(whole), weights(half))
 
 
 def test_checkpoints_that_are_missing_damaged_or_of_another_spec_are_refused(make_digits_task, tmp_path):
     task = make_digits_task(0.5, train_size=100)
-    training = trained(CrossEntropy(), task)
+    run = trained(CrossEntropy(), task)
     path = tmp_path / "run.pt"
-    training.save(path)
+    run.save(path)
     whole = path.read_bytes()
     with pytest.raises(CheckpointError, match="no checkpoint at"):
-        training.load(tmp_path / "none.pt")
+        run.load(tmp_path / "none.pt")
     with pytest.raises(CheckpointError, match="belongs to another run"):
-        fit(CrossEntropy(), task, **SMALL | {"seed": 1}).load(path)
+        Run(CrossEntropy(), task, **SMALL | {"seed": 1}).load(path)
     with pytest.raises(CheckpointError, match="belongs to another run"):
-        fit(CrossEntropy(), make_digits_task(0.6, train_size=100), **SMALL).load(path)
+        Run(CrossEntropy(), make_digits_task(0.6, train_size=100), **SMALL).load(path)
     for damaged in (whole[: len(whole) // 2], b"", b"not a checkpoint", b"." * 30, whole[:-200] + bytes(200)):
         path.write_bytes(damaged)
         with pytest.raises(CheckpointError, match="is damaged"):
-            training.load(path)
+            run.load(path)
 
 
 def test_a_failed_write_leaves_the_old_checkpoint_whole(make_digits_task, tmp_path, monkeypatch):
-    training = trained(CrossEntropy(), make_digits_task(0.5, train_size=100))
+    run = trained(CrossEntropy(), make_digits_task(0.5, train_size=100))
     path = tmp_path / "run.pt"
-    training.save(path)
+    run.save(path)
     before = path.read_bytes()
 
     def full_disk(handle):
@@ -136,58 +125,56 @@ def test_a_failed_write_leaves_the_old_checkpoint_whole(make_digits_task, tmp_pa
 
     monkeypatch.setattr(os, "fsync", full_disk)
     with pytest.raises(LnlibError, match="No space left on device; free some space"):
-        training.save(path)
+        run.save(path)
     monkeypatch.undo()
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ["run.pt"]
     (tmp_path / "file").write_text("")
     with pytest.raises(LnlibError, match="could not write"):
-        training.save(tmp_path / "file" / "run.pt")
+        run.save(tmp_path / "file" / "run.pt")
 
 
 def test_checkpoints_hold_nothing_but_tensors_and_plain_values(make_digits_task, tmp_path):
-    training = trained(LIMIT(), make_digits_task(0.5, train_size=100), patience=2)
-    training.save(tmp_path / "run.pt")
+    run = trained(LIMIT(), make_digits_task(0.5, train_size=100), patience=2)
+    run.save(tmp_path / "run.pt")
     state = torch.load(tmp_path / "run.pt", weights_only=True)
     assert state["epoch"] == 3
 
 
 def test_early_stopping_and_best_weights_follow_noisy_validation(make_digits_task):
     task = make_digits_task(0.6, train_size=200)
-    training = trained(CrossEntropy(), task, epochs=60, patience=4, net=MLP(64, 2))
-    accuracies = [epoch.validation_accuracy for epoch in training.history]
-    best = training.history.best
+    run = trained(CrossEntropy(), task, epochs=60, patience=4, net=MLP(64, 2))
+    accuracies = [epoch.validation_accuracy for epoch in run.records]
+    best = run.best
     assert best.epoch == 1 + int(np.argmax(accuracies))
-    assert len(training.history) == best.epoch + 4 < 60
-    training.restore_best()
-    images = task.dataset.normalize(task.dataset.train_images)[task.validation.index]
-    predicted = training.predict(images).argmax(1)
+    assert len(run.records) == best.epoch + 4 < 60
+    predicted = run.set_weights(run.best_weights).logits("validation").argmax(1)
     assert (predicted == task.validation.labels).double().mean().item() == pytest.approx(
         best.validation_accuracy
     )
 
 
 def test_evaluation_every_few_epochs_and_at_the_end(make_digits_task):
-    training = trained(CrossEntropy(), make_digits_task(0.5, train_size=100), epochs=5, evaluate_every=2)
-    assert [epoch.epoch for epoch in training.history.evaluated] == [2, 4, 5]
-    frame = training.history.to_frame()
+    run = trained(CrossEntropy(), make_digits_task(0.5, train_size=100), epochs=5, evaluate_every=2)
+    assert [epoch.epoch for epoch in run.records.evaluated] == [2, 4, 5]
+    frame = run.history
     assert frame["test_accuracy"].isna().tolist() == [True, False, True, False, False]
     assert frame["memorized_bits"].isna().tolist() == [True, False, True, False, False]
 
 
 def test_weight_decay_spares_biases_and_batch_norm(make_digits_task):
     task = make_digits_task(0.5, train_size=100)
-    training = fit(CrossEntropy(), task, **SMALL | {"optimizer": Adam(weight_decay=0.1)})
-    decayed, plain = training.optimizers[0].param_groups
+    run = Run(CrossEntropy(), task, **SMALL | {"optimizer": Adam(weight_decay=0.1)})
+    decayed, plain = run.state.networks.optimizers[0].param_groups
     assert decayed["weight_decay"] == 0.1 and plain["weight_decay"] == 0
     assert all(parameter.ndim == 2 for parameter in decayed["params"])
     assert all(parameter.ndim == 1 for parameter in plain["params"])
-    for _ in training:
-        pass
     free = trained(CrossEntropy(), task)
-    heavy = [p.square().sum().item() for p in training.optimizers[0].param_groups[0]["params"]]
-    light = [p.square().sum().item() for p in free.optimizers[0].param_groups[0]["params"]]
-    assert sum(heavy) < sum(light)
+    heavy, light = (
+        sum(value.square().sum().item() for value in one.weights["classifier"].values() if value.ndim == 2)
+        for one in (run.train(), free)
+    )
+    assert heavy < light
 
 
 def test_the_learning_rate_follows_its_milestones():
@@ -255,7 +242,7 @@ def test_changing_the_true_labels_changes_no_weight(make_digits_task):
     )
     one, two = trained(LIMIT(), task, patience=2), trained(LIMIT(), lied, patience=2)
     assert torch.equal(weights(one), weights(two))
-    assert one.history.best.epoch == two.history.best.epoch
+    assert one.best.epoch == two.best.epoch
 
 
 def test_a_last_batch_of_one_under_batch_norm_is_refused_and_has_two_ways_out(make_digits_task):
@@ -285,8 +272,8 @@ def test_batches_that_cannot_train_are_refused(make_digits_task, options, messag
 
 def test_patience_counts_evaluated_epochs(make_digits_task):
     task = make_digits_task(0.5, train_size=100)
-    training = trained(CrossEntropy(), task, epochs=40, evaluate_every=10, patience=3)
-    assert len(training.history) == min(training.history.best.epoch + 10, 40) > 10
+    run = trained(CrossEntropy(), task, epochs=40, evaluate_every=10, patience=3)
+    assert len(run.records) == min(run.best.epoch + 10, 40) > 10
 
 
 def test_a_network_that_a_method_makes_itself_comes_from_the_run_seed(make_digits_task):
@@ -296,10 +283,9 @@ def test_a_network_that_a_method_makes_itself_comes_from_the_run_seed(make_digit
 
     task = make_digits_task(0.5, train_size=64)
     before = torch.random.get_rng_state()
-    one, two, other = (fit(Own(), task, seed=seed, **SMALL) for seed in (1, 1, 2))
+    one, two, other = (Run(Own(), task, seed=seed, **SMALL).weights["own"]["weight"] for seed in (1, 1, 2))
     assert torch.equal(before, torch.random.get_rng_state())
-    assert torch.equal(one.networks["own"].weight, two.networks["own"].weight)
-    assert not torch.equal(one.networks["own"].weight, other.networks["own"].weight)
+    assert torch.equal(one, two) and not torch.equal(one, other)
 
 
 def test_methods_see_normalised_images_and_what_they_report_is_recorded(make_digits_task):
@@ -315,21 +301,20 @@ def test_methods_see_normalised_images_and_what_they_report_is_recorded(make_dig
             return {"answer": 42.0}
 
     task = make_digits_task(0.5, train_size=64)
-    training = fit(Looks(), task, **SMALL)
-    expected = training.predict(task.dataset.normalize(task.train.images))
+    run = Run(Looks(), task, **SMALL)
+    expected = run.predict(task.dataset.normalize(task.train.images))
     torch.testing.assert_close(seen["logits"], expected)
     assert seen["features"].shape == (64, 16) and torch.equal(seen["labels"], task.train.labels)
-    training.advance()
-    assert training.history.to_frame()["answer"].tolist() == [42.0]
+    next(iter(run))
+    assert run.history["answer"].tolist() == [42.0]
 
 
 def test_starting_from_the_weights_of_another_run(make_digits_task):
     task = make_digits_task(0.5, train_size=100)
     net = CNN()
-    first = trained(CrossEntropy(), task, net=net, epochs=1)
-    state = first.member_state()["classifier"]
-    second = fit(LIMIT(), task, net=net, epochs=1, batch_size=32, start={"predictor": state})
-    own = second.networks["predictor"].state_dict()
+    state = trained(CrossEntropy(), task, net=net, epochs=1).weights["classifier"]
+    second = Run(LIMIT(), task, net=net, epochs=1, batch_size=32, start={"predictor": state})
+    own = second.weights["predictor"]
     assert all(torch.equal(own[key], value) for key, value in state.items())
     with pytest.raises(
         InvalidValue, match="start names the network 'teacher', expected one of classifier, predictor"
@@ -350,29 +335,28 @@ def test_on_step_counts_batches_and_can_stop_a_run(make_digits_task):
         if len(calls) == 6:
             raise Stopped
 
-    training = fit(CrossEntropy(), make_digits_task(0.5, train_size=128), **SMALL, on_step=on_step)
+    run = Run(CrossEntropy(), make_digits_task(0.5, train_size=128), **SMALL, on_step=on_step)
     with pytest.raises(Stopped):
-        for _ in training:
-            pass
+        run.train()
     assert calls == [(1, 4), (2, 4), (3, 4), (4, 4), (1, 4), (2, 4)]
-    assert len(training.history) == 1
-    with pytest.raises(LnlibError, match="stopped inside epoch 2"):
-        training.advance()
+    assert len(run.records) == 1
+    with pytest.raises(LnlibError, match="stopped inside epoch 2; load its checkpoint or start it again"):
+        next(iter(run))
 
 
 def test_bfloat16_trains_float32_weights(make_digits_task):
-    training = trained(CrossEntropy(), make_digits_task(0.2), epochs=8, precision="bfloat16", net=MLP(64, 2))
-    assert next(training.networks["classifier"].parameters()).dtype == torch.float32
-    assert training.history[-1].test_accuracy > 0.8
+    run = trained(CrossEntropy(), make_digits_task(0.2), epochs=8, precision="bfloat16", net=MLP(64, 2))
+    assert weights(run).dtype == torch.float32
+    assert run.records[-1].test_accuracy > 0.8
 
 
 def test_compiled_networks_are_asked_for_by_a_setting(make_digits_task, monkeypatch):
     compiled = []
     monkeypatch.setattr(torch.nn.Module, "compile", lambda module: compiled.append(module))
-    fit(LIMIT(), make_digits_task(0.2), epochs=1)
+    Run(LIMIT(), make_digits_task(0.2), epochs=1)
     assert not compiled
-    training = fit(LIMIT(), make_digits_task(0.2), epochs=1, compile=True)
-    assert compiled == list(training.networks.values())
+    run = Run(LIMIT(), make_digits_task(0.2), epochs=1, compile=True)
+    assert compiled == [net.module for net in run.nets.values()]
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
@@ -381,17 +365,23 @@ def test_a_gpu_trains_as_well_as_a_cpu(make_digits_task, options):
     task = make_digits_task(0.2)
     here = trained(LIMIT(beta=10.0), task, epochs=8, device=torch.device("cpu"))
     there = trained(LIMIT(beta=10.0), task, epochs=8, device=torch.device("cuda"), **options)
-    assert abs(here.history[-1].test_accuracy - there.history[-1].test_accuracy) < 0.05
+    assert abs(here.records[-1].test_accuracy - there.records[-1].test_accuracy) < 0.05
 
 
 @pytest.mark.parametrize("augmented", [True, False])
 def test_meta_batches_are_augmented_unless_a_setting_says_otherwise(make_digits_task, augmented):
     task = make_digits_task(0.2, meta_size=100)
-    run = fit(L2RW(), task, net=MLP(8, 1), epochs=1, augment=FlipCrop(2), augment_meta=augmented)
+    seen = []
+
+    class Spied(L2RW):
+        def loss(self, nets, batch):
+            seen.append(batch.meta)
+            return super().loss(nets, batch)
+
+    fit(Spied(), task, net=MLP(8, 1), epochs=1, augment=FlipCrop(2), augment_meta=augmented)
     order = torch.randperm(100, generator=Streams(0, torch.device("cpu"))["meta"])
-    seen = run._meta_examples()
-    assert torch.equal(seen["meta_y"], task.meta.labels[order])
-    assert torch.equal(seen["meta_x"], task.dataset.normalize(task.meta.images[order])) is not augmented
+    assert torch.equal(seen[0].y, task.meta.labels[order])
+    assert torch.equal(seen[0].x, task.dataset.normalize(task.meta.images[order])) is not augmented
 
 
 def test_flip_crop_moves_pixels_by_at_most_its_padding():

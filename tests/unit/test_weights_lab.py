@@ -27,7 +27,7 @@ from lnlib.errors import InvalidValue, UnknownName
 from lnlib.methods import LogitNet, LossNet, MetaInfoNet
 from lnlib.papers import figures
 from lnlib.papers.store import Store
-from lnlib.training import Member, sweep
+from lnlib.training import Member, Runs
 from tests.lab_tools import PATIENCE, axes, look_up, panels, run_job, scene, trained
 
 EPOCHS = 2
@@ -124,17 +124,17 @@ def test_training_gives_the_weights_of_the_sweep(runs: dict[Key, Weighed]) -> No
     c = small_lab().values
     task = task_of(c, 0.2)
     members = [Member(MetaInfoNet(lam=lam), task_of(c, rate), 0) for rate in RATES for lam in LAMBDAS]
-    together = sweep(
+    together = Runs(
         members, mode="stacked", net=weights.NET, batch_size=100, optimizer=optimizer(EPOCHS), epochs=EPOCHS
     )
     clean = (task.train.labels == task.truth.train_labels).numpy()
-    for epoch, _ in enumerate(together):
-        found = together.sample_weights(1)
+    for epoch, _ in enumerate(together.epochs()):
+        found = together[1].sample_weights()
         assert found is not None
         kept = runs[0.2, "MetaInfoNet", 1.0]
         pd.testing.assert_frame_equal(kept.histograms[epoch], evaluation_histogram(found.numpy(), clean))
         assert kept.summaries[epoch] == evaluation_summary(found.numpy(), clean)
-    assert kept.numbers["last"] == pytest.approx(together.histories[1].to_frame()["test_accuracy"].mean())
+    assert kept.numbers["last"] == pytest.approx(together[1].history["test_accuracy"].mean())
     assert kept.num_train == len(task.train)
     assert list(runs) == small_lab().grid(c) and len(runs) == 10
 

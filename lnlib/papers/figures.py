@@ -139,7 +139,7 @@ def _figure1(dataset: str, budget: Budget, store: Store, progress: OnProgress) -
     shown = frame[frame["selected"]]
     drawing = plots.figure1(shown, RATE)
     first = results[0][1]
-    plots.small_print(drawing, small_print(first, seeds=sorted({result.run.seed for _, result in results})))
+    plots.small_print(drawing, small_print(first, seeds=sorted({result.spec.seed for _, result in results})))
     return FigureData(frame, drawing, provenance([result for _, result in results]))
 
 
@@ -151,8 +151,8 @@ def figure1_frame(results: Sequence[tuple[str, Result]]) -> pd.DataFrame:
     for label, result in results:
         part = result.history.copy()
         part.insert(0, "method", label)
-        part.insert(1, "setting", setting_text(result.run))
-        part.insert(2, "seed", result.run.seed)
+        part.insert(1, "setting", setting_text(result.spec))
+        part.insert(2, "seed", result.spec.seed)
         parts.append(part)
     frame = pd.concat(parts, ignore_index=True)
     best = frame.groupby(["method", "setting"], sort=False)["validation_accuracy"].max().reset_index()
@@ -233,12 +233,12 @@ def _figure3(dataset: str, budget: Budget, store: Store, progress: OnProgress) -
     for name, result in chosen.items():
         part = result.history.copy()
         part.insert(0, "method", LINES.get(name, name))
-        part.insert(1, "seed", result.run.seed)
+        part.insert(1, "seed", result.spec.seed)
         parts.append(part)
     frame = pd.concat(parts, ignore_index=True)
     drawing = plots.figure3(frame, RATE)
     plots.small_print(
-        drawing, small_print(next(iter(chosen.values())), sorted({one.run.seed for one in chosen.values()}))
+        drawing, small_print(next(iter(chosen.values())), sorted({one.spec.seed for one in chosen.values()}))
     )
     return FigureData(frame, drawing, provenance(list(chosen.values())))
 
@@ -249,7 +249,7 @@ LINES = {"LIMIT_G -S": "LIMIT-G", "LIMIT_L -S": "LIMIT-L"}
 
 def _figure4(dataset: str, budget: Budget, store: Store, progress: OnProgress) -> FigureData:
     (result,) = _chosen(["limit-l-s"], dataset, budget, store, progress).values()
-    training = result.run.training()
+    training = result.spec.training()
     training.begin_at(result.best_states())
     task = training.member.task
     ranked = detection.suspects(task, {"training": training.outputs(task.train)})
@@ -261,7 +261,7 @@ def _figure4(dataset: str, budget: Budget, store: Store, progress: OnProgress) -
     shown = top.assign(row=range(len(top)))
     drawing = plots.suspect_gallery(shown, images, top["wrong"].tolist())
     plots.small_print(
-        drawing, f"LIMIT-L, AUC {auc:.2%} on training examples · " + small_print(result, [result.run.seed])
+        drawing, f"LIMIT-L, AUC {auc:.2%} on training examples · " + small_print(result, [result.spec.seed])
     )
     return FigureData(trained.head(1000), drawing, provenance([result]) | {"auc": auc})
 
@@ -314,7 +314,7 @@ def _weights(dataset: str, budget: Budget, store: Store, progress: OnProgress) -
         progress(run.label, (position + 1) / len(runs))
     frame = pd.concat(parts, ignore_index=True)
     drawing = plots.weight_histograms(frame, summaries)
-    run = results[0].run
+    run = results[0].spec
     plots.small_print(
         drawing, f"flip-1, meta set of {run.meta_size} · " + small_print(results[0], [run.seed])
     )
@@ -340,7 +340,7 @@ def _by_method(summaries: Mapping[str, WeightSummary], results: Sequence[Result]
 
 def small_print(result: Result, seeds: Sequence[int]) -> str:
     """Data set, net, budget, seeds and device in one line."""
-    run = result.run
+    run = result.spec
     size = f"n = {run.train_size}" if run.train_size else "all of its training split"
     net, seed = run.member_parts()[1].net.label, ", ".join(map(str, seeds))
     note = f" · {run.note()}" if run.note() else ""
@@ -354,7 +354,7 @@ def provenance(results: Sequence[Result]) -> dict[str, Any]:
     """The specs and circumstances behind a figure, as plain values."""
     return {
         "runs": [
-            {"fingerprint": result.run.fingerprint, "spec": result.run.model_dump(mode="json")}
+            {"fingerprint": result.spec.fingerprint, "spec": result.spec.model_dump(mode="json")}
             | asdict(result.circumstances)
             for result in results
         ],

@@ -280,7 +280,7 @@ def _ours(grid: Grid, store: Store) -> dict[str, Any]:
         "epochs": _joined(len(result.history) for result in results),
         "best_epoch": _joined(int(row["epoch"]) for row in best),
         "device": ", ".join(devices),
-        "fingerprints": _joined(result.run.fingerprint for result in results),
+        "fingerprints": _joined(result.spec.fingerprint for result in results),
         "last": last,
         "last_std": last_std,
     }

@@ -1,0 +1,570 @@
+"""The store, whatever is in it: the others are listed, the bad one is named, set aside and made again, and no
+error is longer than a sentence.
+"""
+
+import csv
+import json
+import os
+import shutil
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from lnlib import cli
+from lnlib.errors import CheckpointError, LnlibError, TrainingDiverged
+from lnlib.papers import record
+from lnlib.papers.spec import Spec
+from lnlib.papers.store import SET_ASIDE, DamagedRun, Result, Store
+from lnlib.training import Training
+
+TINY = {"train_size": 60, "net_options": {"width": 4, "depth": 1}, "epochs": 1}
+CLOCK = ["seconds", "evaluation_seconds"]
+SPECS = {
+    "bystander": Spec.parse(TINY | {"seed": 1}),
+    "finished": Spec.parse(TINY),
+    "first format": Spec.parse(TINY | {"seed": 2}),
+    "interrupted": Spec.parse(TINY | {"epochs": 2}),
+    "diverged": Spec.parse(TINY | {"epochs": 9, "optimizer": "sgd", "optimizer_options": {"lr": 1e30}}),
+}
+
+
+class Interrupted(Exception):
+    pass
+
+
+def interrupt(epoch):
+    raise Interrupted
+
+
+def kept(training: Training) -> dict[str, Any]:
+    return {"labels": training.given.numpy()}
+
+
+def into_first_format(folder: Path) -> None:
+    """Write a finished run as the first version of the store did."""
+    stored = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").unlink()
+    frame = pd.DataFrame(stored["history"], dtype=float)
+    frame.insert(0, "epoch", range(1, len(frame) + 1))
+    frame.to_csv(folder / "history.csv", index=False)
+    (folder / "spec.json").write_text(json.dumps(stored["spec"], indent=1))
+    (folder / "circumstances.json").write_text(json.dumps(stored["circumstances"], indent=1))
+    numbers = {"epochs": len(frame), "test_size": stored["test_size"]}
+    summary = {"status": "finished", "message": "", "numbers": numbers}
+    (folder / "summary.json").write_text(json.dumps(summary, indent=1))
+
+
+@dataclass(frozen=True)
+class Made:
+    """A store with a run of each kind, and the histories that they have or will have."""
+
+    root: Path
+    histories: dict[str, pd.DataFrame]
+
+    def copy(self, root: Path) -> Store:
+        shutil.copytree(self.root, root)
+        return Store(root)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Made:
+    store, folder = Store(tmp_path_factory.mktemp("made")), tmp_path_factory.mktemp("whole")
+    histories = {}
+    for name, spec in SPECS.items():
+        if name == "diverged":
+            with pytest.raises(TrainingDiverged):
+                store.obtain(spec, checkpoint_seconds=0)
+            continue
+        histories[name] = Store(folder).obtain(spec).history
+        if name == "interrupted":
+            with pytest.raises(Interrupted):
+                store.obtain(spec, checkpoint_seconds=0, on_epoch=interrupt)
+        else:
+            store.obtain(spec, keep=kept)
+    into_first_format(store.folder(SPECS["first format"]))
+    statuses = {run.fingerprint: run.status for run in store.runs()}
+    assert [statuses[spec.fingerprint] for spec in SPECS.values()] == [
+        *["finished"] * 3,
+        "interrupted",
+        "diverged",
+    ]
+    return Made(store.root, histories)
+
+
+def same_numbers(one: pd.DataFrame, other: pd.DataFrame) -> None:
+    pd.testing.assert_frame_equal(one.drop(columns=CLOCK), other.drop(columns=CLOCK), check_exact=True)
+
+
+# Damage: what it does to a file or a folder.
+
+TEXT = st.text(st.characters(exclude_characters="["), max_size=5)
+NONSENSE = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(10**30), 10**30),
+    st.floats(allow_infinity=False),
+    TEXT,
+    st.sampled_from([10**400, "finished", "\x1b", "0.5", [[]], {"a": {"a": 1}}]),
+)
+JSON = st.recursive(
+    NONSENSE, lambda part: st.lists(part, max_size=3) | st.dictionaries(TEXT, part, max_size=3)
+)
+
+
+def places(value: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """The paths to all parts of nested dicts and lists."""
+    parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [at, *(place for key, part in parts for place in places(part, (*at, key)))][bool(not at) :]
+
+
+def spoiled(value: Any, draw: st.DrawFn) -> Any:
+    """The same with one part lost or replaced by nonsense."""
+    *way, last = draw(st.sampled_from(places(value)))
+    inner = value
+    for key in way:
+        inner = inner[key]
+    if draw(st.booleans()):
+        del inner[last]
+    else:
+        inner[last] = draw(JSON)
+    return value
+
+
+@st.composite
+def contents(draw: st.DrawFn, name: str, content: bytes) -> bytes:
+    """Other contents of a file."""
+    kinds = ["bytes", "cut", "flip", "json", "deep", "latin-1"]
+    kind = draw(st.sampled_from([*kinds, "part", "part", "part"]))
+    if kind == "bytes":
+        return draw(st.binary(max_size=50))
+    if kind == "cut":
+        return content[: draw(st.integers(0, len(content) - 1))]
+    if kind == "flip":
+        place = draw(st.integers(0, len(content) - 1))
+        return content[:place] + bytes([content[place] ^ draw(st.integers(1, 255))]) + content[place + 1 :]
+    if kind == "json":
+        return json.dumps(draw(JSON)).encode()
+    if kind == "deep":
+        return b'{"spec": ' + b"[" * 5000 + b"]" * 5000 + b"}"
+    if kind == "latin-1":
+        return content + "\N{LATIN SMALL LETTER E WITH ACUTE}".encode("latin-1")
+    if name.endswith(".json"):
+        return json.dumps(spoiled(json.loads(content), draw)).encode()
+    if name.endswith(".csv"):
+        rows = spoiled(list(csv.reader(content.decode().splitlines())), draw)
+        return "\n".join(
+            ",".join(map(str, row)) if isinstance(row, list) else str(row) for row in rows
+        ).encode("utf-8", "surrogatepass")
+    return content[::-1]
+
+
+@st.composite
+def damage(draw: st.DrawFn, folder: Path) -> None:
+    """Damage a run's folder."""
+    name = draw(st.sampled_from(sorted(path.name for path in folder.iterdir())))
+    path = folder / name
+    kind = draw(
+        st.sampled_from(["lost", "folder", "loop", "fifo", "empty", "file", "notebook", *["content"] * 8])
+    )
+    content = path.read_bytes()
+    if kind == "notebook":  # what JupyterLab leaves: no damage
+        (folder / ".ipynb_checkpoints").mkdir()
+        return
+    if kind == "empty":
+        shutil.rmtree(folder)
+        folder.mkdir()
+        return
+    if kind == "file":
+        shutil.rmtree(folder)
+        folder.write_bytes(draw(st.binary(max_size=20)))
+        return
+    path.unlink()
+    if kind == "folder":
+        path.mkdir()
+        (path / "inside").write_text("")
+    elif kind == "loop":
+        path.symlink_to(path)
+    elif kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "content":
+        path.write_bytes(draw(contents(name, content)))
+
+
+def said(call: Callable[[], Any]) -> Any:
+    """What a call returns, or the one line that it raises."""
+    try:
+        return call()
+    except LnlibError as error:
+        assert "\n" not in str(error).strip() and "  " not in str(error)
+        return None
+
+
+def command(*arguments: str) -> None:
+    """A command that answers, or says in one line why not."""
+    done = CliRunner().invoke(cli.app, ["runs", *arguments])
+    assert done.exit_code == 0 or (done.exit_code == 2 and done.stderr.startswith("error: ")), done.output
+    assert done.exception is None or isinstance(done.exception, SystemExit)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no FIFOs on this system")
+@settings(max_examples=80, deadline=None)
+@given(data=st.data(), kind=st.sampled_from(sorted(SPECS.keys() - {"bystander"})), removed=st.booleans())
+def test_whatever_is_in_a_folder_nothing_raises_and_the_others_are_there(
+    made, tmp_path_factory, data, kind, removed
+):
+    store, spec = made.copy(tmp_path_factory.mktemp("damaged") / "runs"), SPECS[kind]
+    name, bystander = spec.fingerprint, SPECS["bystander"].fingerprint
+    data.draw(damage(store.folder(spec)))
+    with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LNLIB_RUNS", str(store.root))
+        warnings.simplefilter("ignore", DamagedRun)
+        listed = {run.fingerprint: run for run in store.runs()}
+        assert listed.keys() == {spec.fingerprint for spec in SPECS.values()}
+        assert listed[bystander].status == "finished"
+        assert listed[name].status != "damaged" or listed[name].message
+        said(lambda: store.history(store.named(name)))
+        said(lambda: store.compare(bystander, name))
+        for more in ([], ["--json"]):
+            command("list", *more)
+            command("show", name, *more)
+            command("compare", name, bystander, *more)
+        if not removed:
+            assert isinstance(store.failure(spec), str)
+            found = store.find(spec)
+            assert found is None or found.spec == spec
+            obtained = said(lambda: store.obtain(spec))
+            assert isinstance(obtained, Result) == (kind != "diverged")
+            if obtained:
+                said(obtained.arrays)
+                if said(obtained.best_states) is None:
+                    obtained = store.obtain(spec)
+                    assert obtained.best_states()["classifier"]
+            if obtained and found is None:
+                same_numbers(obtained.history, made.histories[kind])
+                assert not (store.folder(spec) / "checkpoint.pt").exists()
+        if os.path.lexists(store.folder(spec)):
+            assert store.remove(name).fingerprint == name
+        assert not os.path.lexists(store.folder(spec))
+        assert [run.fingerprint for run in store.runs()] == sorted(listed.keys() - {name})
+
+
+def test_a_checkpoint_without_a_part_is_set_aside_and_the_run_starts_again(made, tmp_path):
+    spec = SPECS["interrupted"]
+    state = torch.load(Store(made.root).folder(spec) / "checkpoint.pt", weights_only=True)
+    parts = [place for place in places(state) if len(place) <= 2]
+    assert len(parts) > 10
+    for number, (*way, last) in enumerate(parts):
+        store = made.copy(tmp_path / str(number))
+        path = store.folder(spec) / "checkpoint.pt"
+        lacking = torch.load(path, weights_only=True)
+        inner = lacking[way[0]] if way else lacking
+        del inner[last]
+        torch.save(lacking, path)
+        with pytest.warns(DamagedRun, match=r"checkpoint\.pt"):
+            result = store.obtain(spec)
+        same_numbers(result.history, made.histories["interrupted"])
+        assert (store.root / SET_ASIDE / f"{spec.fingerprint}-checkpoint.pt-1").is_file()
+
+
+# Each kind by name.
+
+
+def rewritten(folder: Path, **changes: Any) -> None:
+    path = folder / "run.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def history(**columns: Any) -> dict[str, Any]:
+    return {"validation_accuracy": [0.5], "test_accuracy": [0.5]} | columns
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"spec": {"epochs": 1, "sede": 1}}, "'spec.sede': Extra inputs are not permitted"),
+        ({"spec": {"epochs": 3}}, "holds the run"),
+        ({"spec": {"method": "limmit"}}, "holds no run: unknown method 'limmit': did you mean 'limit'"),
+        ({"format": 3}, "'format': Input should be 2"),
+        ({"status": "done"}, "'status': Input should be"),
+        ({"message": None}, "'message': Input should be a valid string"),
+        ({"test_size": "297"}, "'test_size': Input should be a valid integer"),
+        ({"test_size": None}, "test_size or circumstances are missing"),
+        ({"test_size": 10**30}, "'test_size': Input should be less than"),
+        ({"circumstances": {}}, "'circumstances.device': Field required"),
+        ({"history": []}, "'history': Input should be an object"),
+        ({"history": {}}, "the history lacks a part"),
+        ({"history": {"loss": [1.0]}}, "the history lacks a part"),
+        ({"history": history(loss=[1.0, 2.0])}, "the history lacks a part"),
+        ({"history": history(loss=[True])}, "'history.loss.0': Input should be a valid number"),
+        ({"history": history(test_accuracy=[float("nan")])}, "test_accuracy is no share"),
+        ({"history": history(test_accuracy=[3])}, "test_accuracy is no share"),
+        ({"history": history(validation_accuracy=[None])}, "no epoch was evaluated"),
+        ({"history": history(validation_accuracy=[], test_accuracy=[])}, "no epoch was evaluated"),
+    ],
+)
+def test_a_damaged_record_is_named_set_aside_and_made_again(made, tmp_path, changes, said):
+    store, spec = made.copy(tmp_path / "runs"), SPECS["finished"]
+    folder, name = store.folder(spec), spec.fingerprint
+    rewritten(folder, **changes)
+    content = (folder / "run.json").read_bytes()
+    if "holds" not in said:  # what a spec means is asked only where the run is
+        assert said in store.named(name).message and store.named(name).status == "damaged"
+        with pytest.raises(LnlibError, match="is damaged, not finished"):
+            store.history(store.named(name))
+        with pytest.raises(LnlibError, match=f"the run {name} is damaged"):
+            store.compare(SPECS["bystander"].fingerprint, name)
+    assert (folder / "run.json").read_bytes() == content and not (store.root / SET_ASIDE).exists()
+    with pytest.warns(DamagedRun) as caught:
+        again = store.obtain(spec)
+    same_numbers(again.history, made.histories["finished"])
+    aside = store.root / SET_ASIDE / f"{name}-1"
+    assert (aside / "run.json").read_bytes() == content
+    assert said in str(caught[0].message) and str(aside) in str(caught[0].message)
+    (folder / "run.json").write_text("{")
+    with pytest.warns(DamagedRun):
+        assert store.find(spec) is None
+    assert (store.root / SET_ASIDE / f"{name}-2").is_dir()
+
+
+def test_a_run_of_the_first_format_is_read_as_it_was(made, tmp_path):
+    store, spec = made.copy(tmp_path / "runs"), SPECS["first format"]
+    files = sorted(path.name for path in store.folder(spec).iterdir())
+    assert files == [
+        *("arrays.npz", "best.pt", "circumstances.json"),
+        *("history.csv", "spec.json", "summary.json"),
+    ]
+    found = store.obtain(spec, on_epoch=pytest.fail)
+    new = Store(tmp_path / "new").obtain(spec, keep=kept)
+    same_numbers(found.history, new.history)
+    assert (found.circumstances, found.test_size) == (new.circumstances, new.test_size)
+    np.testing.assert_array_equal(found.arrays()["labels"], new.arrays()["labels"])
+    old, again = found.best_states()["classifier"], new.best_states()["classifier"]
+    assert all(torch.equal(old[key], again[key]) for key in again)
+    listed, wanted = store.named(spec.fingerprint), Store(tmp_path / "new").named(spec.fingerprint)
+    assert listed.spec == wanted.spec and listed.method == wanted.method
+    assert {**listed.numbers, "seconds": 0} == {**wanted.numbers, "seconds": 0}
+
+
+def test_an_interrupted_run_of_the_first_format_goes_on(made, tmp_path):
+    store, spec, seen = made.copy(tmp_path / "runs"), SPECS["interrupted"], []
+    folder = store.folder(spec)
+    values = json.loads((folder / "run.json").read_text())["spec"]
+    (folder / "run.json").unlink()
+    (folder / "spec.json").write_text(json.dumps(values))
+    assert store.named(spec.fingerprint).status == "interrupted"
+    result = store.obtain(spec, on_epoch=lambda epoch: seen.append(epoch.epoch))
+    assert seen == [2]
+    same_numbers(result.history, made.histories["interrupted"])
+    assert sorted(path.name for path in folder.iterdir()) == ["best.pt", "run.json"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("summary.json", b"{", r"summary\.json cannot be read"),
+        ("summary.json", b"[]", r"summary\.json does not hold what it should"),
+        ("summary.json", b"[" * 5000, r"recursion limit"),
+        ("summary.json", b'{"status": "finished"}', "lacks a part of its run"),
+        ("summary.json", b'{"numbers": {}}', "'status': Input should be"),
+        ("spec.json", b"\xff", r"spec\.json cannot be read"),
+        ("spec.json", b"{}", r"lacks spec\.json"),
+        ("history.csv", b"", r"history\.csv cannot be read|lacks a part"),
+        ("history.csv", b"epoch\n1\n2\n", "lacks a part of its run"),
+        ("history.csv", b"epoch,loss\n1\n", r"history\.csv cannot be read"),
+        ("history.csv", b"epoch,loss\n1,one\n", r"history\.csv cannot be read"),
+        ("history.csv", b"epoch,loss\n1,\0\n", r"history\.csv cannot be read"),
+        ("circumstances.json", b"{}", "'circumstances.device': Field required"),
+    ],
+)
+def test_a_damaged_run_of_the_first_format_is_named_and_made_again(made, tmp_path, name, content, said):
+    store, spec = made.copy(tmp_path / "runs"), SPECS["first format"]
+    (store.folder(spec) / name).write_bytes(content)
+    with pytest.warns(DamagedRun, match=said):
+        same_numbers(store.obtain(spec).history, made.histories["first format"])
+
+
+@pytest.mark.parametrize("kind", ["finished", "first format"])
+@pytest.mark.parametrize("damaged", ["lost", "cut", "flipped", "of another run", "a folder"])
+def test_damaged_weights_are_noticed_when_they_are_read_and_made_again(made, tmp_path, kind, damaged):
+    store, spec = made.copy(tmp_path / "runs"), SPECS[kind]
+    path, result = store.folder(spec) / "best.pt", store.find(spec)
+    content = path.read_bytes()
+    place = content.index(result.best_states()["classifier"]["output.weight"].numpy().tobytes())
+    path.unlink()
+    if damaged == "cut":
+        path.write_bytes(content[: len(content) // 2])
+    elif damaged == "flipped":
+        path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+    elif damaged == "of another run":
+        shutil.copy(store.folder(SPECS["bystander"]) / "best.pt", path)
+    elif damaged == "a folder":
+        path.mkdir()
+    with pytest.warns(DamagedRun, match=r"best\.pt"), pytest.raises(CheckpointError, match="ask for the run"):
+        result.best_states()
+    assert (store.root / SET_ASIDE / f"{spec.fingerprint}-1").is_dir()
+    assert store.find(spec) is None
+    assert store.obtain(spec).best_states()["classifier"]
+
+
+def test_a_run_that_begins_from_damaged_weights_has_them_made_again(made, tmp_path):
+    store, spec = made.copy(tmp_path / "runs"), SPECS["finished"]
+    (store.folder(spec) / "best.pt").write_bytes(b"PK half")
+    with pytest.warns(DamagedRun, match=r"best\.pt is damaged"):
+        store.obtain(Spec.parse(TINY | {"method": "dmi"}))
+    assert store.find(spec).best_states()["classifier"]
+
+
+def test_arrays_that_hold_a_pickle_are_refused(made, tmp_path):
+    store, spec = made.copy(tmp_path / "runs"), SPECS["finished"]
+    np.savez(store.folder(spec) / "arrays.npz", labels=np.array([{}], dtype=object))
+    with pytest.raises(LnlibError, match=r"arrays\.npz cannot be read .* remove the run"):
+        store.find(spec).arrays()
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    losses=st.lists(st.floats(), min_size=1, max_size=5),
+    share=st.floats(0, 1),
+)
+def test_a_history_comes_back_bit_for_bit(made, tmp_path_factory, losses, share):
+    folder = tmp_path_factory.mktemp("record")
+    frame = made.histories["finished"].loc[[0] * len(losses)].reset_index(drop=True)
+    frame = frame.assign(epoch=range(1, len(losses) + 1), loss=losses, test_accuracy=share, own=losses)
+    stored = record.read(Store(made.root).folder(SPECS["finished"]))
+    record.write(stored.model_copy(update={"history": record.columns(frame)}), folder)
+    pd.testing.assert_frame_equal(record.read(folder).frame(), frame, check_exact=True)
+
+
+# What stands in the way before and while a run trains.
+
+
+def test_what_lies_about_in_a_folder_does_not_keep_a_run_from_going_on(made, tmp_path):
+    store, spec, seen = made.copy(tmp_path / "runs"), SPECS["interrupted"], []
+    folder = store.folder(spec)
+    for name in (".ipynb_checkpoints", ".best.pt.notebook", "best.pt"):
+        (folder / name).mkdir()
+    for name in (".run.json.0123abcd", ".checkpoint.pt.0123abcd", "notes.txt"):  # two of a killed process
+        (folder / name).write_text("half")
+    with pytest.warns(DamagedRun, match=r"best\.pt is not a file"):
+        result = store.obtain(spec, on_epoch=lambda epoch: seen.append(epoch.epoch))
+    assert seen == [2]
+    same_numbers(result.history, made.histories["interrupted"])
+    assert sorted(path.name for path in folder.iterdir()) == [
+        *(".best.pt.notebook", ".ipynb_checkpoints", "best.pt", "notes.txt", "run.json")
+    ]
+
+
+def test_a_kill_before_the_last_step_leaves_no_checkpoint_for_ever(made, tmp_path, monkeypatch):
+    store, spec = made.copy(tmp_path / "runs"), SPECS["finished"]
+    left = store.folder(spec) / "checkpoint.pt"
+    left.write_bytes(b"left")
+    with monkeypatch.context() as patch:  # in a store of others the run is found all the same
+        patch.setattr("filelock.FileLock.acquire", refused)
+        assert store.find(spec) is not None and left.exists()
+    assert store.find(spec) is not None and not left.exists()
+
+
+def refused(*args: Any, **kwargs: Any) -> None:
+    raise PermissionError(13, "Permission denied")
+
+
+def unsupported(*args: Any, **kwargs: Any) -> None:
+    raise NotImplementedError("FileSystem does not appear to support flock")
+
+
+@pytest.mark.parametrize(
+    ("where", "what"),
+    [
+        ("filelock.FileLock.acquire", refused),
+        ("filelock.FileLock.acquire", unsupported),
+        ("pathlib.Path.mkdir", refused),
+        ("os.replace", refused),
+        ("os.fsync", refused),
+    ],
+)
+def test_where_nothing_can_be_written_a_sentence_says_so_before_training(tmp_path, monkeypatch, where, what):
+    monkeypatch.setattr(where, what)
+    with pytest.raises(LnlibError, match=r"could not write .* choose a f"):
+        Store(tmp_path / "runs").obtain(SPECS["interrupted"], on_epoch=pytest.fail)
+
+
+def test_a_disk_without_room_for_the_weights_is_noticed_before_training(tmp_path, monkeypatch):
+    store, spec, fsync = Store(tmp_path), SPECS["interrupted"], os.fsync
+
+    def small_disk(file: int) -> None:
+        if os.fstat(file).st_size > 2000:
+            raise OSError(28, "No space left on device")
+        fsync(file)
+
+    monkeypatch.setattr(os, "fsync", small_disk)
+    with pytest.raises(LnlibError, match=r"best\.pt: No space left on device"):
+        store.obtain(spec, on_epoch=pytest.fail)
+    assert sorted(path.name for path in store.folder(spec).iterdir()) == ["run.json"]
+
+
+def test_a_folder_that_cannot_be_set_aside_or_removed_is_a_sentence(made, tmp_path, monkeypatch):
+    store, spec = made.copy(tmp_path / "runs"), SPECS["finished"]
+    (store.folder(spec) / "run.json").write_text("{")
+    with monkeypatch.context() as patch:
+        patch.setattr("os.replace", refused)
+        with pytest.raises(LnlibError, match=r"could not set .* aside: Permission denied"):
+            store.find(spec)
+    monkeypatch.setattr("shutil.rmtree", refused)
+    with pytest.raises(LnlibError, match=r"could not remove .* Permission denied"):
+        store.remove(spec.fingerprint)
+
+
+def test_a_store_that_cannot_be_read_is_a_sentence(made, monkeypatch):
+    monkeypatch.setattr("os.listdir", refused)
+    with pytest.raises(LnlibError, match=r"could not read .* Permission denied"):
+        Store(made.root).runs()
+
+
+def test_a_store_that_can_be_no_folder_is_a_sentence(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("kept")
+    for root, why in {str(tmp_path / "file"): "not a folder", "~nobodyxyz/runs": "home directory"}.items():
+        monkeypatch.setenv("LNLIB_RUNS", root)
+        with pytest.raises(LnlibError, match=f"runs cannot be kept in .*{why}.*; name a folder"):
+            Store()
+    store = Store(tmp_path / "file" / "runs")
+    assert store.runs() == []
+    with pytest.raises(LnlibError, match="could not write"):
+        store.obtain(SPECS["finished"], on_epoch=pytest.fail)
+
+
+@pytest.mark.parametrize("seconds", [0, 60])
+@pytest.mark.parametrize("part", ["run", "store"])
+def test_a_folder_removed_under_its_trainer_is_written_again(made, tmp_path, seconds, part):
+    store, spec = Store(tmp_path / "runs"), SPECS["interrupted"]
+
+    def remove(epoch):
+        if epoch.epoch == 1:
+            shutil.rmtree(store.folder(spec) if part == "run" else store.root)
+
+    same_numbers(
+        store.obtain(spec, checkpoint_seconds=seconds, on_epoch=remove).history, made.histories["interrupted"]
+    )
+    assert store.find(spec).best_states()["classifier"]
+    assert not (store.folder(spec) / "checkpoint.pt").exists()
+
+
+def test_a_store_that_becomes_a_file_under_its_trainer_is_a_sentence(tmp_path):
+    store, spec = Store(tmp_path / "runs"), SPECS["interrupted"]
+
+    def replace(epoch):
+        if epoch.epoch == 1:
+            shutil.rmtree(store.root)
+            store.root.write_text("")
+
+    with pytest.raises(LnlibError, match="could not write"):
+        store.obtain(spec, on_epoch=replace)

@@ -15,8 +15,7 @@ from typing import Annotated, Any, Literal
 
 import pandas as pd
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic_core import from_json, to_json
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from lnlib.device import describe, processor
 from lnlib.files import whole_file
@@ -29,6 +28,9 @@ OLDER = (SPEC, SUMMARY, HISTORY, WHERE)
 """What stood in place of `run.json` in the first format."""
 MEMORIZED = ("memorized_bits", "memorized_bits_low", "memorized_bits_high")
 REQUIRED = ("validation_accuracy", "test_accuracy")
+# JSON has no infinity, but a loss may be one.
+INFINITE = ConfigDict(ser_json_inf_nan="constants")
+OBJECT = TypeAdapter(dict[str, Any], config=INFINITE)
 
 
 class Damaged(Exception):
@@ -67,8 +69,7 @@ class Circumstances:
 class Record(BaseModel):
     """Everything small about a run."""
 
-    # JSON has no infinity, but a loss may be one.
-    model_config = ConfigDict(frozen=True, strict=True, ser_json_inf_nan="constants")
+    model_config = INFINITE | ConfigDict(frozen=True, strict=True)
 
     format: Literal[2] = 2
     spec: Spec
@@ -79,8 +80,8 @@ class Record(BaseModel):
     """columns with one entry an epoch, from the first on; None where nothing was measured"""
     test_size: Annotated[int, Field(gt=0, lt=2**31)] | None = None
     circumstances: Circumstances | None = None
-    weights: str | None = None
-    """the SHA-256 of the weights file; unknown in older stores"""
+    weights_sha256: str | None = None
+    """of the weights file; unknown in older stores"""
 
     @model_validator(mode="after")
     def _whole(self) -> "Record":
@@ -121,7 +122,7 @@ class Record(BaseModel):
     def frame(self) -> pd.DataFrame:
         """The history with one row an epoch and all columns of `History.to_frame`; NaN where not measured."""
         frame = pd.DataFrame(self.history, dtype=float)
-        frame.insert(0, "epoch", range(1, len(frame) + 1))
+        frame["epoch"] = range(1, len(frame) + 1)
         return frame.reindex(columns=[*dict.fromkeys((*COLUMNS, *MEMORIZED, *frame))])
 
 
@@ -151,16 +152,12 @@ def read(folder: Path) -> Record | None:
         if os.path.lexists(path):
             return Record.model_validate_json(_content(path))
         if any((folder / name).exists() for name in (SPEC, SUMMARY)):
-            return Record.model_validate_json(to_json(_older(folder)))
+            return Record.model_validate_json(OBJECT.dump_json(_older(folder)))
         if (folder / BEST).exists():
             raise Damaged(f"{folder} lacks {RECORD}")
         return None
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        # The place may be a name from the file: whatever it is, it stays short and on one line.
-        why = f"{where[:60]!r}: " * bool(where) + first["msg"].removeprefix("Value error, ")
-        raise Damaged(f"{path if path.exists() else folder} cannot be read ({why})") from error
+        raise Damaged(f"{path if path.exists() else folder} cannot be read ({_reason(error)})") from error
     except OSError as error:
         raise Damaged(f"{folder} cannot be read ({error.strerror or error})") from error
 
@@ -203,11 +200,16 @@ def _older(folder: Path) -> dict[str, Any]:
 def _object(path: Path) -> dict[str, Any]:
     """The object in a JSON file; empty where there is no file."""
     try:
-        value = from_json(_content(path))
+        return OBJECT.validate_json(_content(path))
     except FileNotFoundError:
         return {}
-    except ValueError as error:
-        raise Damaged(f"{path} cannot be read ({error})") from error
-    if not isinstance(value, dict):
-        raise Damaged(f"{path} does not hold what it should")
-    return value
+    except ValidationError as error:
+        raise Damaged(f"{path} cannot be read ({_reason(error)})") from error
+
+
+def _reason(error: ValidationError) -> str:
+    first = error.errors(include_url=False)[0]
+    where = ".".join(map(str, first["loc"]))
+    what = first["msg"].removeprefix("Value error, ")
+    # The place may be a name from the file: whatever it is, it stays short and on one line.
+    return f"{where[:60]!r}: " * bool(where) + what[:1].lower() + what[1:]

@@ -46,8 +46,7 @@ class Result:
     folder: Path
     test_size: int
     """How many images the test accuracies are shares of."""
-    weights: str | None = field(default=None, repr=False)
-    """The checksum of the weights file; None for runs of older stores, which have none."""
+    weights_sha256: str | None = field(default=None, repr=False)
 
     @property
     def best(self) -> "pd.Series[Any]":
@@ -78,7 +77,9 @@ class Result:
 
     def _states(self) -> States:
         path = self.folder / BEST
-        states = checkpoint.read(path, self.folder.name, torch.device("cpu"), self.weights).get("networks")
+        states = checkpoint.read(path, self.folder.name, torch.device("cpu"), self.weights_sha256).get(
+            "networks"
+        )
         if not isinstance(states, dict) or not all(isinstance(state, dict) for state in states.values()):
             raise CheckpointError(f"the checkpoint {path} lacks a part; move it away to train from the start")
         return states
@@ -167,7 +168,7 @@ def read_result(spec: Spec, folder: Path) -> Result | None:
 
 def _result(spec: Spec, folder: Path, found: Record) -> Result:
     assert found.circumstances is not None and found.test_size is not None
-    return Result(spec, found.frame(), found.circumstances, folder, found.test_size, found.weights)
+    return Result(spec, found.frame(), found.circumstances, folder, found.test_size, found.weights_sha256)
 
 
 def checked_result(spec: Spec, folder: Path) -> Result | None:
@@ -183,6 +184,15 @@ def checked_result(spec: Spec, folder: Path) -> Result | None:
     return result
 
 
+def let_owner_in(folder: Path) -> None:
+    """Let the owner into a folder and those in it; without that they can neither be moved nor emptied."""
+    folder.chmod(0o700)
+    for inner, names, _ in os.walk(folder):
+        for path in (Path(inner, name) for name in names):
+            if not path.is_symlink():
+                path.chmod(0o700)
+
+
 def _set_aside(path: Path, why: str) -> None:
     """Move a run's folder, or a file in it, where it is kept but not found."""
     is_run = is_fingerprint(path.name)
@@ -192,6 +202,8 @@ def _set_aside(path: Path, why: str) -> None:
         number += 1
     with in_a_sentence(f"set {path} aside"):
         kept.parent.mkdir(exist_ok=True)
+        if path.is_dir() and not os.access(path, os.R_OK | os.W_OK | os.X_OK):
+            let_owner_in(path)
         os.replace(path, kept)
     warnings.warn(f"{why}; it was set aside as {kept}", DamagedRun, stacklevel=4)
 
@@ -246,7 +258,7 @@ def finish(spec: Spec, folder: Path, training: Training, arrays: Arrays) -> Resu
         history=record.columns(training.history.to_frame()),
         test_size=len(training.member.task.test),
         circumstances=Circumstances.here(training.device, training.mode),
-        weights=checkpoint.checksum(folder / BEST),
+        weights_sha256=checkpoint.checksum(folder / BEST),
     )
     record.write(finished, folder)
     with suppress(OSError):

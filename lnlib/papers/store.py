@@ -36,6 +36,7 @@ from lnlib.papers.run_folder import (
     in_a_sentence,
     is_fingerprint,
     is_locked,
+    let_owner_in,
     locked,
     prepared,
     read_result,
@@ -230,7 +231,7 @@ class Store:
 
         with locked(folder, refuse), in_a_sentence(f"remove {folder}"):
             if folder.is_dir() and not folder.is_symlink():
-                folder.chmod(0o700)  # what one may not read cannot be emptied
+                let_owner_in(folder)
                 shutil.rmtree(folder)
             else:
                 folder.unlink()

@@ -291,21 +291,22 @@ def history(**columns: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"spec": {"epochs": 1, "sede": 1}}, "'spec.sede': Extra inputs are not permitted"),
+        ({"spec": {"epochs": 1, "sede": 1}}, "'spec.sede': extra inputs are not permitted"),
         ({"spec": {"epochs": 3}}, "holds the run"),
         ({"spec": {"method": "limmit"}}, "holds no run: unknown method 'limmit': did you mean 'limit'"),
-        ({"format": 3}, "'format': Input should be 2"),
-        ({"status": "done"}, "'status': Input should be"),
-        ({"message": None}, "'message': Input should be a valid string"),
-        ({"test_size": "297"}, "'test_size': Input should be a valid integer"),
+        ({"format": 3}, "'format': input should be 2"),
+        ({"status": "done"}, "'status': input should be"),
+        ({"message": None}, "'message': input should be a valid string"),
+        ({"test_size": "297"}, "'test_size': input should be a valid integer"),
         ({"test_size": None}, "test_size or circumstances are missing"),
-        ({"test_size": 10**30}, "'test_size': Input should be less than"),
-        ({"circumstances": {}}, "'circumstances.device': Field required"),
-        ({"history": []}, "'history': Input should be an object"),
+        ({"test_size": 10**30}, "'test_size': input should be less than"),
+        ({"circumstances": {}}, "'circumstances.device': field required"),
+        ({"history": []}, "'history': input should be an object"),
         ({"history": {}}, "the history lacks a part"),
         ({"history": {"loss": [1.0]}}, "the history lacks a part"),
         ({"history": history(loss=[1.0, 2.0])}, "the history lacks a part"),
-        ({"history": history(loss=[True])}, "'history.loss.0': Input should be a valid number"),
+        ({"history": history(epoch=[1.0, 2.0])}, "the history lacks a part"),
+        ({"history": history(loss=[True])}, "'history.loss.0': input should be a valid number"),
         ({"history": history(test_accuracy=[float("nan")])}, "test_accuracy is no share"),
         ({"history": history(test_accuracy=[3])}, "test_accuracy is no share"),
         ({"history": history(validation_accuracy=[None])}, "no epoch was evaluated"),
@@ -372,10 +373,10 @@ def test_an_interrupted_run_of_the_first_format_goes_on(made, tmp_path):
     ("name", "content", "said"),
     [
         ("summary.json", b"{", r"summary\.json cannot be read"),
-        ("summary.json", b"[]", r"summary\.json does not hold what it should"),
+        ("summary.json", b"[]", r"summary\.json cannot be read .input should be an object"),
         ("summary.json", b"[" * 5000, r"recursion limit"),
         ("summary.json", b'{"status": "finished"}', "lacks a part of its run"),
-        ("summary.json", b'{"numbers": {}}', "'status': Input should be"),
+        ("summary.json", b'{"numbers": {}}', "'status': input should be"),
         ("spec.json", b"\xff", r"spec\.json cannot be read"),
         ("spec.json", b"{}", r"lacks spec\.json"),
         ("history.csv", b"", r"history\.csv cannot be read|lacks a part"),
@@ -383,7 +384,7 @@ def test_an_interrupted_run_of_the_first_format_goes_on(made, tmp_path):
         ("history.csv", b"epoch,loss\n1\n", r"history\.csv cannot be read"),
         ("history.csv", b"epoch,loss\n1,one\n", r"history\.csv cannot be read"),
         ("history.csv", b"epoch,loss\n1,\0\n", r"history\.csv cannot be read"),
-        ("circumstances.json", b"{}", "'circumstances.device': Field required"),
+        ("circumstances.json", b"{}", "'circumstances.device': field required"),
     ],
 )
 def test_a_damaged_run_of_the_first_format_is_named_and_made_again(made, tmp_path, name, content, said):
@@ -522,6 +523,22 @@ def test_a_folder_that_cannot_be_set_aside_or_removed_is_a_sentence(made, tmp_pa
     monkeypatch.setattr("shutil.rmtree", refused)
     with pytest.raises(LnlibError, match=r"could not remove .* Permission denied"):
         store.remove(spec.fingerprint)
+
+
+@pytest.mark.parametrize("removed", [False, True])
+def test_a_folder_that_its_owner_may_not_enter_is_no_obstacle(made, tmp_path, removed):
+    store, spec = made.copy(tmp_path / "runs"), SPECS["finished"]
+    folder = store.folder(spec)
+    (folder / "run.json").write_text("{")
+    (folder / "inner" / "innermost").mkdir(parents=True)
+    for path in (folder / "inner" / "innermost", folder / "inner", folder):
+        path.chmod(0)
+    if removed:
+        store.remove(spec.fingerprint)
+    else:
+        with pytest.warns(DamagedRun):
+            store.obtain(spec)
+    assert folder.exists() != removed
 
 
 def test_a_store_that_cannot_be_read_is_a_sentence(made, monkeypatch):

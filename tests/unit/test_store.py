@@ -18,29 +18,13 @@ from lnlib.errors import LnlibError, TrainingDiverged, UnknownName
 from lnlib.methods import CrossEntropy
 from lnlib.papers.spec import Spec
 from lnlib.papers.store import Store, StoredRun
+from tests.stores import Interrupted, interrupt_after, same_numbers
 
 SMALL = {"net_options": {"width": 8, "depth": 1}, "epochs": 2, "train_size": 100}
-CLOCK = ["seconds", "evaluation_seconds"]
-
-
-def same_numbers(one: pd.DataFrame, other: pd.DataFrame) -> None:
-    pd.testing.assert_frame_equal(one.drop(columns=CLOCK), other.drop(columns=CLOCK), check_exact=True)
 
 
 def files(store: Store, spec: Spec) -> list[str]:
     return sorted(path.name for path in store.folder(spec).iterdir())
-
-
-class Interrupted(Exception):
-    pass
-
-
-def interrupt_after(last: int):
-    def stop(epoch):
-        if epoch.epoch == last:
-            raise Interrupted
-
-    return stop
 
 
 def test_the_store_trains_once_and_returns_what_it_has(tmp_path):
@@ -197,9 +181,10 @@ def test_a_listing_names_the_options_that_are_not_the_usual_ones():
 def test_runs_live_where_the_environment_says(tmp_path, monkeypatch):
     monkeypatch.setenv("LNLIB_RUNS", str(tmp_path / "elsewhere"))
     assert Store().root == tmp_path / "elsewhere"
-    for nowhere in ("", None):
-        monkeypatch.setenv("LNLIB_RUNS", "") if nowhere == "" else monkeypatch.delenv("LNLIB_RUNS")
-        assert Store().root == Path("runs")
+    monkeypatch.setenv("LNLIB_RUNS", "")
+    assert Store().root == Path("runs")
+    monkeypatch.delenv("LNLIB_RUNS")
+    assert Store().root == Path("runs")
 
 
 # Several processes, and processes that are killed.

@@ -76,10 +76,8 @@ class Result:
                 raise CheckpointError(f"{why}; ask for the run again to make it again") from error
 
     def _states(self) -> States:
-        path = self.folder / BEST
-        states = checkpoint.read(path, self.folder.name, torch.device("cpu"), self.weights_sha256).get(
-            "networks"
-        )
+        path, cpu = self.folder / BEST, torch.device("cpu")
+        states = checkpoint.read(path, self.folder.name, cpu, self.weights_sha256).get("networks")
         if not isinstance(states, dict) or not all(isinstance(state, dict) for state in states.values()):
             raise CheckpointError(f"the checkpoint {path} lacks a part; move it away to train from the start")
         return states

@@ -238,10 +238,9 @@ class Store:
         return stored
 
     def _names(self) -> list[str]:
-        if not self.root.exists():
-            return []
         with in_a_sentence(f"read {self.root}"):
-            return sorted(name for name in os.listdir(self.root) if is_fingerprint(name))
+            names = os.listdir(self.root) if self.root.exists() else []
+        return sorted(filter(is_fingerprint, names))
 
     def _listed(self, name: str) -> StoredRun:
         folder = self.root / name

@@ -516,11 +516,11 @@ def suspects(
         typer.echo(f"note: {note}", err=True)
     best = {}
     for name, source in run.sources().items():
-        first = source.training(device)
+        first = source.new_run(device)
         for _ in _with_progress(first, f"{name} first"):
             pass
         best[name] = first.best_weights or {}
-    training = run.training(device, run.member_parts()[0].begun_from(best))
+    training = run.new_run(device, run.member_parts()[0].begun_from(best))
     task = training.task
     for _ in _with_progress(training, task.dataset.name):  # a folder's name, where the label has its path
         pass

@@ -140,7 +140,7 @@ def _figure1(dataset: str, budget: Budget, store: Store, progress: OnProgress) -
     shown = frame[frame["selected"]]
     drawing = plots.figure1(shown, RATE)
     first = results[0][1]
-    plots.small_print(drawing, small_print(first, seeds=sorted({result.run.seed for _, result in results})))
+    plots.small_print(drawing, small_print(first, seeds=sorted({result.spec.seed for _, result in results})))
     return FigureData(frame, drawing, provenance([result for _, result in results]))
 
 
@@ -152,8 +152,8 @@ def figure1_frame(results: Sequence[tuple[str, Result]]) -> pd.DataFrame:
     for label, result in results:
         part = result.history.copy()
         part.insert(0, "method", label)
-        part.insert(1, "setting", setting_text(result.run))
-        part.insert(2, "seed", result.run.seed)
+        part.insert(1, "setting", setting_text(result.spec))
+        part.insert(2, "seed", result.spec.seed)
         parts.append(part)
     frame = pd.concat(parts, ignore_index=True)
     best = frame.groupby(["method", "setting"], sort=False)["validation_accuracy"].max().reset_index()
@@ -232,12 +232,12 @@ def _figure3(dataset: str, budget: Budget, store: Store, progress: OnProgress) -
     for name, result in chosen.items():
         part = result.history.copy()
         part.insert(0, "method", LINES.get(name, name))
-        part.insert(1, "seed", result.run.seed)
+        part.insert(1, "seed", result.spec.seed)
         parts.append(part)
     frame = pd.concat(parts, ignore_index=True)
     drawing = plots.figure3(frame, RATE)
     plots.small_print(
-        drawing, small_print(next(iter(chosen.values())), sorted({one.run.seed for one in chosen.values()}))
+        drawing, small_print(next(iter(chosen.values())), sorted({one.spec.seed for one in chosen.values()}))
     )
     return FigureData(frame, drawing, provenance(list(chosen.values())))
 
@@ -248,7 +248,7 @@ LINES = {"LIMIT_G -S": "LIMIT-G", "LIMIT_L -S": "LIMIT-L"}
 
 def _figure4(dataset: str, budget: Budget, store: Store, progress: OnProgress) -> FigureData:
     (result,) = _chosen(["limit-l-s"], dataset, budget, store, progress).values()
-    trained = result.run.training().set_weights(result.best_states())
+    trained = result.spec.new_run().set_weights(result.best_states())
     task = trained.task
     ranked = detection.suspects(task, {"training": trained.logits("train", "predictor")})
     marked = detection.evaluation_frame(ranked, task)
@@ -259,7 +259,7 @@ def _figure4(dataset: str, budget: Budget, store: Store, progress: OnProgress) -
     shown = top.assign(row=range(len(top)))
     drawing = plots.suspect_gallery(shown, images, top["wrong"].tolist())
     plots.small_print(
-        drawing, f"LIMIT-L, AUC {auc:.2%} on training examples · " + small_print(result, [result.run.seed])
+        drawing, f"LIMIT-L, AUC {auc:.2%} on training examples · " + small_print(result, [result.spec.seed])
     )
     return FigureData(marked.head(1000), drawing, provenance([result]) | {"auc": auc})
 
@@ -312,7 +312,7 @@ def _weights(dataset: str, budget: Budget, store: Store, progress: OnProgress) -
         progress(run.label, (position + 1) / len(runs))
     frame = pd.concat(parts, ignore_index=True)
     drawing = plots.weight_histograms(frame, summaries)
-    run = results[0].run
+    run = results[0].spec
     plots.small_print(
         drawing, f"flip-1, meta set of {run.meta_size} · " + small_print(results[0], [run.seed])
     )
@@ -338,7 +338,7 @@ def _by_method(summaries: Mapping[str, WeightSummary], results: Sequence[Result]
 
 def small_print(result: Result, seeds: Sequence[int]) -> str:
     """Data set, net, budget, seeds and device in one line."""
-    run = result.run
+    run = result.spec
     size = f"n = {run.train_size}" if run.train_size else "all of its training split"
     net, seed = run.member_parts()[1].net.label, ", ".join(map(str, seeds))
     note = f" · {run.note()}" if run.note() else ""
@@ -352,7 +352,7 @@ def provenance(results: Sequence[Result]) -> dict[str, Any]:
     """The specs and circumstances behind a figure, as plain values."""
     return {
         "runs": [
-            {"fingerprint": result.run.fingerprint, "spec": result.run.model_dump(mode="json")}
+            {"fingerprint": result.spec.fingerprint, "spec": result.spec.model_dump(mode="json")}
             | asdict(result.circumstances)
             for result in results
         ],

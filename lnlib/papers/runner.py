@@ -19,46 +19,47 @@ STEPS = {
 """How many plain training steps one step of a method costs, roughly, where it is more than one."""
 
 
-def in_order(runs: Iterable[Spec]) -> list[Spec]:
+def in_order(specs: Iterable[Spec]) -> list[Spec]:
     """Each run once, after the ones that it begins from."""
     ordered: dict[str, Spec] = {}
-    for run in runs:
-        for source in in_order(run.sources().values()):
+    for spec in specs:
+        for source in in_order(spec.sources().values()):
             ordered.setdefault(source.fingerprint, source)
-        ordered.setdefault(run.fingerprint, run)
+        ordered.setdefault(spec.fingerprint, spec)
     return list(ordered.values())
 
 
 def make(
-    runs: Sequence[Spec],
+    specs: Sequence[Spec],
     store: Store,
     device: torch.device | None = None,
     progress: OnProgress = lambda what, share: None,
     on_wait: Callable[[Spec], None] | None = None,
 ) -> dict[str, str]:
-    """Train what is missing of the runs and of those that they begin from; what diverges is left out.
+    """Train what is missing of the specs' runs and of those that they begin from; what diverges is left out.
 
     Returns the messages of the runs that diverged, by fingerprint. Raises what `Store.obtain` raises besides.
     """
-    missing = [run for run in in_order(runs) if store.find(run) is None]
-    efforts = [effort(run) for run in missing]
+    missing = [spec for spec in in_order(specs) if store.find(spec) is None]
+    efforts = [effort(spec) for spec in missing]
     total, done, diverged = sum(efforts), 0.0, {}
-    for run, share in zip(missing, efforts, strict=True):
+    for spec, share in zip(missing, efforts, strict=True):
 
-        def tick(epoch: Epoch, run: Spec = run, share: float = share, done: float = done) -> None:
-            progress(run.label, (done + share * epoch.epoch / run.epochs) / total)
+        def tick(epoch: Epoch, spec: Spec = spec, share: float = share, done: float = done) -> None:
+            progress(spec.label, (done + share * epoch.epoch / spec.epochs) / total)
 
-        progress(run.label, done / total)
+        progress(spec.label, done / total)
         try:
-            store.obtain(run, device, on_epoch=tick, on_wait=on_wait)
+            store.obtain(spec, device, on_epoch=tick, on_wait=on_wait)
         except TrainingDiverged as error:
-            diverged[run.fingerprint] = str(error)
+            diverged[spec.fingerprint] = str(error)
         done += share
-        progress(run.label, done / total)
+        progress(spec.label, done / total)
     return diverged
 
 
-def effort(run: Spec) -> float:
+def effort(spec: Spec) -> float:
     """How long a run takes beside others, roughly: a plain training step costs three forward passes."""
-    sizes = run.sizes()
-    return float(run.epochs) * (3 * STEPS.get(run.method, 1) * sizes.train + sum(sizes) / run.evaluate_every)
+    sizes = spec.sizes()
+    an_epoch = 3 * STEPS.get(spec.method, 1) * sizes.train + sum(sizes) / spec.evaluate_every
+    return float(spec.epochs) * an_epoch

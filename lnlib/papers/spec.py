@@ -246,12 +246,12 @@ class Spec(BaseModel):
         """The run as a member of a sweep."""
         return Member(self.member_parts()[0], self.task(), self.seed)
 
-    def training(
+    def new_run(
         self,
         device: torch.device | None = None,
         start: Mapping[str, Mapping[str, Tensor]] | None = None,
     ) -> Run:
-        """The training run, not yet begun; `start` is as for `fit`."""
+        """The run, not yet trained; `start` is as for `fit`."""
         method, settings = self.member_parts()
         parts = {name: getattr(settings, name) for name in settings.__dataclass_fields__}
         return Run(method, self.task(), seed=self.seed, device=device, start=start, **parts)

@@ -127,7 +127,7 @@ def _numbers(score: float, setting: Options, results: Sequence[Result]) -> dict[
         "epochs": _joined(len(result.history) for result in results),
         "best_epoch": _joined(int(row["epoch"]) for row in best),
         "device": ", ".join(dict.fromkeys(result.circumstances.device for result in results)),
-        "fingerprints": _joined(result.run.fingerprint for result in results),
+        "fingerprints": _joined(result.spec.fingerprint for result in results),
         "last": last,
         "last_std": last_std,
     }

@@ -191,7 +191,7 @@ def detection() -> Iterator[Figure]:
 
 
 def store() -> Iterator[Figure]:
-    """Listing a store of 10 000 runs, each read from its own small files."""
+    """Listing a store of 10 000 runs, each read from its own record."""
     run = Spec.parse({"epochs": 2, "train_size": 100})
     with TemporaryDirectory() as folder:
         one = Store(Path(folder) / "one")
@@ -200,8 +200,7 @@ def store() -> Iterator[Figure]:
         for number in range(10_000):
             copy = many.root / f"{number:016x}"
             copy.mkdir(parents=True)
-            for name in ("spec.json", "summary.json"):
-                (copy / name).write_bytes((one.folder(run) / name).read_bytes())
+            (copy / "run.json").write_bytes((one.folder(run) / "run.json").read_bytes())
         began = time.perf_counter()
         assert len(many.runs()) == 10_000
         yield at_most("store: listing 10 000 runs", time.perf_counter() - began, 2.0, "s")

@@ -35,7 +35,7 @@ def test_a_spec_builds_the_run_that_it_says():
             "patience": 7,
         }
     )
-    training = run.training()
+    training = run.new_run()
     assert training.method.beta == 3.0 and training.method.q == "gaussian"
     assert training.settings.optimizer.lr == 0.05 and training.settings.patience == 7
     assert training.settings.net.width == 8

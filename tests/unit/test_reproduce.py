@@ -84,8 +84,10 @@ def test_the_setting_is_chosen_by_noisy_validation_whatever_the_test_set_says(tm
     for (_, (spec,)), validation, test in zip(
         settings, ([0.3, 0.6], [0.5, 0.4]), ([0.9, 0.2], [0.8, 0.95]), strict=True
     ):
-        path = store.folder(spec) / "history.csv"
-        pd.read_csv(path).assign(validation_accuracy=validation, test_accuracy=test).to_csv(path, index=False)
+        path = store.folder(spec) / "run.json"
+        stored = json.loads(path.read_text())
+        stored["history"] |= {"validation_accuracy": validation, "test_accuracy": test}
+        path.write_text(json.dumps(stored))
     frame = gather(request, store)
     (record,) = frame[frame["ours"].notna()].to_dict("records")
     assert record["setting"] == "beta=3" and record["settings"] == "2 of 2"
@@ -278,11 +280,11 @@ def test_an_interrupted_command_says_so_and_goes_on_with_the_next_call(here, mon
 def test_what_is_damaged_is_a_note_on_stderr(here):
     invoke(*REPRODUCE, "--rows", "ce")
     (folder,) = (here / "runs").glob("[0-9a-f]*")
-    (folder / "summary.json").write_text("{")
+    (folder / "run.json").write_text("{")
     result = invoke(*REPRODUCE, "--rows", "ce")
     assert result.exit_code == 0
     (note,) = [line for line in result.stderr.splitlines() if line.startswith("note: ")]
-    assert "summary.json cannot be read" in note and "set-aside" in note
+    assert "run.json cannot be read" in note and "set-aside" in note
 
 
 # The chart.

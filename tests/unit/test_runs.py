@@ -227,7 +227,9 @@ def test_iterating_one_run_of_a_stack_advances_its_fellows_and_no_others(members
         (LIMIT(beta=3.0), {"optimizer": Adam(3e-3)}),
     ],
 )
-def test_a_run_out_of_patience_stays_where_it_stopped_while_its_stack_trains_on(members_of, method, options):
+def test_a_run_out_of_patience_stays_where_it_stopped_while_its_stack_trains_on(
+    members_of, tmp_path, method, options
+):
     members = members_of(*[method] * 3)
     options = SMALL | {"epochs": 15, "patience": 2, "precision": "float64"} | options
     runs, solo = Runs(members, mode="stacked", **options), sweep(members, mode="solo", **options)
@@ -237,12 +239,18 @@ def test_a_run_out_of_patience_stays_where_it_stopped_while_its_stack_trains_on(
             assert record is run.records[-1]
             if record.epoch < epoch and run not in stopped:
                 stopped[run] = told(run)
+                for place, each in enumerate(runs):
+                    each.save(tmp_path / f"{place}.pt")
     assert stopped and len({len(run.records) for run in runs}) > 1
     for run, there in stopped.items():
         assert_tells(run, there)
-    for run, other in zip(runs, solo, strict=True):
+    fresh = Runs(members, mode="stacked", **options)
+    for place, run in enumerate(fresh):
+        run.load(tmp_path / f"{place}.pt")
+    for run, other, continued in zip(runs, solo, fresh.train(), strict=True):
         # So many steps carry a bias before BatchNorm further than `ROUNDING` has room for.
         assert_same(run, other, {"rtol": 1e-6, "atol": 1e-7})
+        assert_same(continued, run)
 
 
 # Stopped, saved and continued.
@@ -263,22 +271,20 @@ CONTINUED = {
 @pytest.mark.rounding
 @pytest.mark.parametrize("mode", ["stacked", "solo"])
 @pytest.mark.parametrize("case", CONTINUED)
-def test_a_checkpoint_of_each_run_goes_on_in_fresh_ones_as_if_it_had_never_stopped(
-    members_of, tmp_path, case, mode
-):
+def test_checkpoints_of_each_run_go_on_as_if_it_had_never_stopped(members_of, tmp_path, case, mode):
     methods, options = CONTINUED[case]
     members, options = members_of(*methods), {"mode": mode, **SMALL, **options}
-    whole, half, rest = sweep(members, **options), Runs(members, **options), Runs(members, **options)
+    whole, half, fresh, used = (Runs(members, **options) for _ in range(4))
+    whole.train()
+    used.train()
     next(half.epochs())
-    for place, run in enumerate(half):
-        run.save(tmp_path / f"{place}.pt")
-    # In the other order, and over what another epoch made of them.
-    next(rest.epochs())
     for place in (1, 0):
-        assert rest[place].load(tmp_path / f"{place}.pt") is rest[place]
-    for one, other in zip(rest, half, strict=True):
-        assert_same(one, other)
-    for continued in (rest, half):
+        half[place].save(tmp_path / f"{place}.pt")
+    for runs in (fresh, used):
+        for place in (0, 1):
+            assert runs[place].load(tmp_path / f"{place}.pt") is runs[place]
+            assert_same(runs[place], half[place])
+    for continued in (half, fresh, used):
         continued.train()
         for one, other in zip(continued, whole, strict=True):
             assert_same(one, other)

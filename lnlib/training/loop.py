@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lnlib.data.task import Task
 from lnlib.device import mixed_precision
-from lnlib.errors import LnlibError, TrainingDiverged
+from lnlib.errors import TrainingDiverged
 from lnlib.methods.base import Method, Nets
 from lnlib.optimizers import step_except
 from lnlib.training.evaluate import evaluate
@@ -26,11 +26,8 @@ from lnlib.training.state import State
 def epochs(state: State) -> Iterator[list[Epoch]]:
     """Train from where `state` stands; the runs' records, an epoch at a time."""
     while not state.finished:
-        if state.inside_epoch:
-            raise LnlibError(
-                f"this run was stopped inside epoch {state.epoch + 1}; load its checkpoint or start it again"
-            )
-        state.inside_epoch = True
+        state.check_together()
+        state.reached = [-1] * len(state.members)
         began = time.perf_counter()
         losses = train_epoch(state, state.epoch + 1)
         trained = time.perf_counter()
@@ -44,7 +41,7 @@ def epochs(state: State) -> Iterator[list[Epoch]]:
             record(state, position, seconds, *numbers)
             for position, numbers in enumerate(zip(losses, measured, own_numbers, strict=True))
         ]
-        state.inside_epoch = False
+        state.reached = [state.epoch] * len(state.members)
         yield records
 
 

@@ -85,8 +85,9 @@ class Run:
     # Training.
 
     def __iter__(self) -> Iterator[Epoch]:
-        for records in loop.epochs(self.state):
-            yield records[self.position]
+        epochs = loop.epochs(self.state)
+        while not self.finished:
+            yield next(epochs)[self.position]
 
     def train(self) -> "Run":
         """Train to the end; a passing line tells a person who watches how far it has come."""
@@ -98,7 +99,7 @@ class Run:
     @property
     def finished(self) -> bool:
         """Whether all epochs are done, or there is no patience left."""
-        return self.state.finished
+        return self.state.finished or self.state.out_of_patience(self.position)
 
     # What it knows.
 
@@ -133,7 +134,18 @@ class Run:
         return self.state.best[self.position]
 
     def set_weights(self, weights: Weights) -> "Run":
-        """Take other weights and buffers, by network: `best_weights`, or those of a run like this one."""
+        """Take other weights and buffers, by network: `best_weights`, or those of a run like this one.
+
+        Raises `InvalidValue` for any that this run's networks do not have, or not in that shape, and for some
+        of them only.
+        """
+        different = _shapes(weights or {}) ^ _shapes(self.weights)
+        if different:
+            (name, shape), *_ = sorted(different)
+            raise InvalidValue(
+                f"the weights must be those of a run with the same method, net and data, got others: {name} "
+                f"{shape} is in one of them only; take run.weights, or run.best_weights once there are some"
+            )
         self.state.networks.set_weights(self.position, weights)
         return self
 
@@ -176,7 +188,7 @@ class Run:
 
     def save(self, path: Path | str) -> None:
         """Write a checkpoint from which `load` goes on as if the run had never stopped; raises as
-        `whole_file`.
+        `whole_file`, and `LnlibError` inside an epoch.
         """
         checkpoint.write({"fingerprint": self.fingerprint, **self.state.saved(self.position)}, Path(path))
 
@@ -300,6 +312,14 @@ class Runs(Sequence[Run]):
         """A short hash of what a checkpoint must share with the runs."""
         text = "-".join(run.fingerprint for run in self)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _shapes(weights: Weights) -> set[tuple[str, tuple[int, ...]]]:
+    return {
+        (f"{name}.{key}", tuple(value.shape))
+        for name, named in weights.items()
+        for key, value in named.items()
+    }
 
 
 def _logits_of(network: str) -> Callable[[Nets, Tensor], Tensor]:

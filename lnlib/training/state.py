@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from lnlib.device import keep_freed_memory
-from lnlib.errors import InvalidValue
+from lnlib.errors import InvalidValue, LnlibError
 from lnlib.methods.base import Draw
 from lnlib.nets.net import repeatable
 from lnlib.training.batches import Batches
@@ -59,8 +59,9 @@ class State:
         self.stopped: dict[int, Weights] = {}
         self.epoch = self.step = 0
         self.lr = settings.optimizer.lr_at(1)
-        self.inside_epoch = False
         self.meters = Meters(settings.dtype)
+        self.reached = [0] * len(self.members)
+        """the epoch where each run stands, -1 inside one; checkpoints of single runs can part them"""
 
     def zeros(self) -> Tensor:
         """A count for each run (M,)."""
@@ -77,7 +78,19 @@ class State:
     def finished(self) -> bool:
         """Whether all epochs are done, or every run is out of patience."""
         everyone = range(len(self.members))
-        return self.epoch >= self.settings.epochs or all(map(self.out_of_patience, everyone))
+        return min(self.reached) >= self.settings.epochs or all(map(self.out_of_patience, everyone))
+
+    def check_together(self) -> None:
+        """Raise `LnlibError` for runs that were stopped inside an epoch, or stand at different ones."""
+        if -1 in self.reached:
+            raise LnlibError(
+                f"this run was stopped inside epoch {self.epoch + 1}; load its checkpoint or start it again"
+            )
+        if len(set(self.reached)) > 1:
+            raise LnlibError(
+                f"runs of a stack must stand at the same epoch, got {', '.join(map(str, self.reached))}; "
+                "load a checkpoint of each"
+            )
 
     def repeatable(self) -> bool:
         """Whether the classifier draws no random numbers of its own."""
@@ -118,7 +131,8 @@ class State:
     # A checkpoint is of one run, whether it trains alone or in a stack.
 
     def saved(self, position: int) -> dict[str, Any]:
-        """All that one run needs to go on, as tensors and plain values."""
+        """All that one run needs to go on, as tensors and plain values; raises as `check_together`."""
+        self.check_together()
         return {
             "epoch": self.epoch,
             "step": self.step,
@@ -135,7 +149,8 @@ class State:
     @torch.no_grad()
     def restore(self, position: int, saved: dict[str, Any]) -> None:
         """Let one run go on from there."""
-        self.epoch, self.step, self.inside_epoch = saved["epoch"], saved["step"], False
+        self.epoch = self.reached[position] = saved["epoch"]
+        self.step = saved["step"]
         self.streams[position].restore(saved["streams"])
         self.histories[position] = History.from_numbers(self.histories[position].facts, saved["history"])
         self.best[position] = saved["best"]

@@ -227,7 +227,9 @@ def test_iterating_one_run_of_a_stack_advances_its_fellows_and_no_others(members
         (LIMIT(beta=3.0), {"optimizer": Adam(3e-3)}),
     ],
 )
-def test_a_run_out_of_patience_stays_where_it_stopped_while_its_stack_trains_on(members_of, method, options):
+def test_a_run_out_of_patience_stays_where_it_stopped_while_its_stack_trains_on(
+    members_of, tmp_path, method, options
+):
     members = members_of(*[method] * 3)
     options = SMALL | {"epochs": 15, "patience": 2, "precision": "float64"} | options
     runs, solo = Runs(members, mode="stacked", **options), sweep(members, mode="solo", **options)
@@ -237,12 +239,23 @@ def test_a_run_out_of_patience_stays_where_it_stopped_while_its_stack_trains_on(
             assert record is run.records[-1]
             if record.epoch < epoch and run not in stopped:
                 stopped[run] = told(run)
+                assert run.finished and not list(run)
+                for place, each in enumerate(runs):
+                    each.save(tmp_path / f"{place}.pt")
     assert stopped and len({len(run.records) for run in runs}) > 1
     for run, there in stopped.items():
         assert_tells(run, there)
-    for run, other in zip(runs, solo, strict=True):
+    fresh = Runs(members, mode="stacked", **options)
+    for place, run in enumerate(fresh):
+        run.load(tmp_path / f"{place}.pt")
+    for run, other, continued in zip(runs, solo, fresh.train(), strict=True):
         # So many steps carry a bias before BatchNorm further than `ROUNDING` has room for.
         assert_same(run, other, {"rtol": 1e-6, "atol": 1e-7})
+        assert_same(continued, run)
+    for place, other in enumerate(solo):  # one that is iterated stops by itself as it does alone
+        iterated = Runs(members, mode="stacked", **options)
+        assert [epoch.epoch for epoch in iterated[place]] == [epoch.epoch for epoch in other.records]
+        assert max(len(run.records) for run in iterated) == len(other.records)
 
 
 # Stopped, saved and continued.
@@ -263,22 +276,20 @@ CONTINUED = {
 @pytest.mark.rounding
 @pytest.mark.parametrize("mode", ["stacked", "solo"])
 @pytest.mark.parametrize("case", CONTINUED)
-def test_a_checkpoint_of_each_run_goes_on_in_fresh_ones_as_if_it_had_never_stopped(
-    members_of, tmp_path, case, mode
-):
+def test_checkpoints_of_each_run_go_on_as_if_it_had_never_stopped(members_of, tmp_path, case, mode):
     methods, options = CONTINUED[case]
     members, options = members_of(*methods), {"mode": mode, **SMALL, **options}
-    whole, half, rest = sweep(members, **options), Runs(members, **options), Runs(members, **options)
+    whole, half, fresh, used = (Runs(members, **options) for _ in range(4))
+    whole.train()
+    used.train()
     next(half.epochs())
-    for place, run in enumerate(half):
-        run.save(tmp_path / f"{place}.pt")
-    # In the other order, and over what another epoch made of them.
-    next(rest.epochs())
     for place in (1, 0):
-        assert rest[place].load(tmp_path / f"{place}.pt") is rest[place]
-    for one, other in zip(rest, half, strict=True):
-        assert_same(one, other)
-    for continued in (rest, half):
+        half[place].save(tmp_path / f"{place}.pt")
+    for runs in (fresh, used):
+        for place in (0, 1):
+            assert runs[place].load(tmp_path / f"{place}.pt") is runs[place]
+            assert_same(runs[place], half[place])
+    for continued in (half, fresh, used):
         continued.train()
         for one, other in zip(continued, whole, strict=True):
             assert_same(one, other)
@@ -367,11 +378,40 @@ def test_runs_stopped_inside_an_epoch_say_so_until_they_load_a_checkpoint(member
         next(loop)
     assert {total for _, total in steps} == {3} and steps[-1] == (1, 3)
     assert [len(run.records) for run in runs] == [1, 1]
-    for again in (runs.train, runs[0].train, lambda: next(runs.epochs()), lambda: next(iter(runs[0]))):
+    for again in (
+        runs.train,
+        runs[0].train,
+        lambda: next(runs.epochs()),
+        lambda: next(iter(runs[0])),
+        lambda: runs[0].save(tmp_path / "no.pt"),
+        lambda: runs.save(tmp_path / "no.pt"),
+    ):
         with pytest.raises(LnlibError, match="was stopped inside epoch 2; load its checkpoint or start it"):
             again()
+    assert [path.name for path in tmp_path.iterdir()] == ["runs.pt"]
     runs.load(tmp_path / "runs.pt").train()
     for one, other in zip(runs, sweep(members, mode=mode, **SMALL), strict=True):
+        assert_same(one, other)
+
+
+@pytest.mark.parametrize("stop", [1, 3])
+def test_runs_of_a_stack_that_stand_at_different_epochs_train_after_a_checkpoint_of_each(
+    members_of, tmp_path, stop
+):
+    members = members_of(CrossEntropy(), CrossEntropy())
+    half, rest = (Runs(members, mode="stacked", **SMALL) for _ in range(2))
+    for records in half.epochs():
+        for place, run in enumerate(half):
+            run.save(tmp_path / f"{place}.pt")
+        if records[0].epoch == stop:
+            break
+    rest[1].load(tmp_path / "1.pt")
+    assert not any(run.finished for run in rest)
+    for going_on in (rest.train, rest[0].train, lambda: rest[0].save(tmp_path / "no.pt")):
+        with pytest.raises(LnlibError, match=f"at the same epoch, got 0, {stop}; load a checkpoint of each"):
+            going_on()
+    rest[0].load(tmp_path / "0.pt")
+    for one, other in zip(rest.train(), half.train(), strict=True):
         assert_same(one, other)
 
 
@@ -387,3 +427,26 @@ def test_weights_are_copies_and_can_be_set(members_of):
             assert all(torch.equal(value, begun[name][key]) for key, value in named.items())
         assert torch.equal(run.set_weights(last).logits(), logits)
         assert isinstance(run.history, pd.DataFrame) and np.isfinite(run.history["loss"]).all()
+
+
+@pytest.mark.parametrize("mode", ["stacked", "solo"])
+def test_weights_of_another_kind_of_run_are_refused_and_change_nothing(members_of, mode):
+    runs = Runs(members_of(LIMIT(), LIMIT()), mode=mode, **SMALL)
+    before, own = told(runs[0]), runs[0].weights
+    wider = Runs([run.member for run in runs], mode=mode, **SMALL | {"net": MLP(9, 2)})[0].weights
+    # One row would do for all, were it copied as PyTorch copies.
+    thinner = {name: {key: value[:1] for key, value in own[name].items() if value.ndim} for name in own}
+    for weights in (
+        wider,
+        thinner,
+        {"classifier": own["classifier"]},
+        {**own, "teacher": own["classifier"]},
+        {**own, "predictor": {}},
+        runs[0].best_weights,
+        {},
+    ):
+        with pytest.raises(
+            InvalidValue, match=r"the weights must be those of a run with the same method, ne"
+        ):
+            runs[0].set_weights(weights)
+        assert_tells(runs[0], before)

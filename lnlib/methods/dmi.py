@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from lnlib.checks import Positive, checked
 from lnlib.data.task import Visible
 from lnlib.methods.base import Batch, Method, Nets, NewNet, Phase, WarmStart
 from lnlib.nets import Memory
@@ -15,6 +16,7 @@ from lnlib.optimizers import Adam
 OFFSET = 1e-3
 
 
+@checked
 @dataclass(frozen=True)
 class DMI(Method):
     """−log(|det U| + .001), where U = YᵀS is the batch's confusion (K, K) of given labels and predictions.
@@ -25,7 +27,7 @@ class DMI(Method):
     (Adam; the paper's grid is 1e-3 to 1e-6), by default the run's. Negative values are normal.
     """
 
-    lr: float | None = None
+    lr: Positive | None = None
 
     @property
     def warm_start(self) -> dict[str, WarmStart]:

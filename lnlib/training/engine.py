@@ -12,13 +12,14 @@ from functools import partial
 from math import prod
 from pathlib import Path
 from threading import Lock
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from lnlib.analysis.memorization import memorization_split
+from lnlib.checks import Count, Seed, checked
 from lnlib.data.task import Split, Task
 from lnlib.device import keep_freed_memory
 from lnlib.errors import InvalidValue, LnlibError, TrainingDiverged, unknown_name
@@ -41,6 +42,7 @@ FEWEST_STREAMED = 16
 _BUILDING = Lock()
 
 
+@checked
 @dataclass(frozen=True)
 class Settings:
     """How a run trains, whatever its method and task. Batches of 64 suit digits; the papers' experiments use
@@ -55,29 +57,16 @@ class Settings:
 
     net: NetSpec = MLP()
     optimizer: Optimizer = Adam()
-    epochs: int = 60
-    batch_size: int = 64
-    evaluate_every: int = 1
-    patience: int | None = None
+    epochs: Count = 60
+    batch_size: Count = 64
+    evaluate_every: Count = 1
+    patience: Annotated[Count | None, "use None to train all epochs"] = None
     drop_last: bool = False
     augment: Augmentation | None = None
     augment_meta: bool = True
-    meta_batch_size: int = 100
+    meta_batch_size: Count = 100
     precision: Precision = "float32"
     compile: bool = False
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "evaluate_every", "meta_batch_size"):
-            if getattr(self, name) < 1:
-                raise InvalidValue(f"{name} must be at least 1, got {getattr(self, name)}; try {name}=10")
-        if self.patience is not None and self.patience < 1:
-            raise InvalidValue(
-                f"patience must be at least 1, got {self.patience}; use None to train all epochs"
-            )
-        if self.precision not in ("float32", "bfloat16", "float64"):
-            raise InvalidValue(
-                f"precision must be 'float32', 'bfloat16' or 'float64', got {self.precision!r}; try 'float32'"
-            )
 
     @property
     def dtype(self) -> torch.dtype:
@@ -85,6 +74,7 @@ class Settings:
         return torch.float64 if self.precision == "float64" else torch.float32
 
 
+@checked
 @dataclass(frozen=True)
 class Member:
     """One run: a method with its hyper-parameters, a task, the seed of its own streams, and state dicts by
@@ -93,7 +83,7 @@ class Member:
 
     method: Method
     task: Task
-    seed: int = 0
+    seed: Seed = 0
     start: Mapping[str, Mapping[str, Tensor]] | None = None
 
 

@@ -29,7 +29,8 @@ from lnlib.errors import InvalidValue, LnlibError
 if TYPE_CHECKING:
     from lnlib.papers.spec import Spec
     from lnlib.papers.store import StoredRun
-    from lnlib.training import Epoch, Training
+    from lnlib.training import Epoch
+    from lnlib.training import Run as Training
 
 START = Path("notebooks/00_start_here.ipynb")
 FIRST_PORT = 8888
@@ -453,7 +454,7 @@ def _number(value: float) -> str:
 def _with_progress(training: "Training", label: str) -> "Iterator[Epoch]":
     with _progress_bar() as progress:
         total = training.settings.epochs
-        bar = progress.add_task(label, total=total, completed=training.epoch)
+        bar = progress.add_task(label, total=total, completed=len(training.records))
         for epoch in training:
             accuracy = "" if epoch.test_accuracy is None else f" · test {epoch.test_accuracy:.3f}"
             progress.update(bar, completed=epoch.epoch, description=label + accuracy)
@@ -518,16 +519,18 @@ def suspects(
         first = source.training(device)
         for _ in _with_progress(first, f"{name} first"):
             pass
-        best[name] = first.best_states[0] or {}
+        best[name] = first.best_weights or {}
     training = run.training(device, run.member_parts()[0].begun_from(best))
-    task = training.member.task
+    task = training.task
     for _ in _with_progress(training, task.dataset.name):  # a folder's name, where the label has its path
         pass
     parts = {"training": task.train, "validation": task.validation}
     if dataset.startswith(FOLDER):
         # The labels of a reader's own test pictures are no surer than those of the others.
         parts["test"] = task.test
-    ranked = detection.suspects(task, {name: training.outputs(split) for name, split in parts.items()})
+    ranked = detection.suspects(
+        task, {name: training.logits(split, "predictor") for name, split in parts.items()}
+    )
     wanted = ("rank", "file", "row", "part", "given", "predicted", "score")
     listed = ranked.head(top)[[name for name in wanted if name in ranked]]
     write_text(output, listed.to_csv(index=False, lineterminator="\n"))

@@ -5,9 +5,10 @@ biases or BatchNorm.
 import contextlib
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -34,7 +35,7 @@ class Adam:
         """The optimiser over the tensors with and without weight decay."""
         import_compiler()
         groups = _groups(decayed, plain, self.weight_decay)
-        return torch.optim.Adam(groups, lr=self.lr, betas=self.betas, fused=True)
+        return torch.optim.Adam(groups, lr=self.lr, betas=self.betas, fused=_fused(groups))
 
 
 @checked
@@ -62,12 +63,9 @@ class SGD:
     def build(self, decayed: Iterable[Tensor], plain: Iterable[Tensor]) -> torch.optim.Optimizer:
         """The optimiser over the tensors with and without weight decay."""
         import_compiler()
+        groups = _groups(decayed, plain, self.weight_decay)
         return torch.optim.SGD(
-            _groups(decayed, plain, self.weight_decay),
-            lr=self.lr,
-            momentum=self.momentum,
-            nesterov=self.nesterov,
-            fused=True,
+            groups, lr=self.lr, momentum=self.momentum, nesterov=self.nesterov, fused=_fused(groups)
         )
 
 
@@ -95,10 +93,38 @@ def _import_compiler() -> None:
     _importing.clear()
 
 
-def _groups(
-    decayed: Iterable[Tensor], plain: Iterable[Tensor], weight_decay: float
-) -> list[dict[str, object]]:
-    groups = [
+@torch.no_grad()
+def step_except(skipped: Tensor, optimizer: torch.optim.Optimizer) -> None:
+    """One step of the runs that are not `skipped` (M,); the others keep weights and momenta.
+
+    Masked, so that nothing waits to learn whether one is skipped. Adam's count of steps, which the runs of a
+    stack share, goes on.
+    """
+    before = {place: value.clone() for place, value in _moved(optimizer)}
+    optimizer.step()
+    for place, value in _moved(optimizer):
+        old = before.get(place, torch.zeros_like(value))  # momenta begin with the first step
+        # The weights of a run alone have no axis for the runs.
+        stays = skipped[0] if len(skipped) == 1 else skipped.view(-1, *[1] * (value.ndim - 1))
+        torch.where(stays, old, value, out=value)
+
+
+def _moved(optimizer: torch.optim.Optimizer) -> Iterator[tuple[tuple[Tensor, str], Tensor]]:
+    """The weights, and what the optimiser keeps of their size."""
+    for weight in (weight for group in optimizer.param_groups for weight in group["params"]):
+        yield (weight, "weight"), weight.detach()
+        for name, value in optimizer.state.get(weight, {}).items():
+            if isinstance(value, Tensor) and value.shape == weight.shape:
+                yield (weight, name), value
+
+
+def _fused(groups: Sequence[dict[str, Any]]) -> bool:
+    """PyTorch's one kernel for all weights, which its meta device lacks."""
+    return all(weight.device.type != "meta" for group in groups for weight in group["params"])
+
+
+def _groups(decayed: Iterable[Tensor], plain: Iterable[Tensor], weight_decay: float) -> list[dict[str, Any]]:
+    groups: list[dict[str, Any]] = [
         {"params": list(decayed), "weight_decay": weight_decay},
         {"params": list(plain), "weight_decay": 0.0},
     ]

@@ -51,8 +51,8 @@ def loss_score(
 def suspects(task: Task, logits: Mapping[str, Tensor], score: Score = gradient_distance) -> pd.DataFrame:
     """The images of the parts that `logits` names, the most suspicious first; equal scores keep their order.
 
-    `logits` maps "training", "validation" or "test" to a tensor (n, K), from `training.outputs(task.train)`
-    and the like; of these only the given labels of the training part were trained on. Columns: rank (from 1),
+    `logits` maps "training", "validation" or "test" to a tensor (n, K), as `run.logits("train", "predictor")`
+    gives it; of these only the given labels of the training part were trained on. Columns: rank (from 1),
     part, row (of the data set's training images, or of its test images), given and predicted (class names,
     the latter the largest logit), score; and file, where the images came from files. Raises `UnknownName` for
     another part and `InvalidValue` for another number of logits.
@@ -67,7 +67,7 @@ def suspects(task: Task, logits: Mapping[str, Tensor], score: Score = gradient_d
         if len(outputs) != len(split):
             raise InvalidValue(
                 f"the {part} part has {len(split)} images, got logits for {len(outputs)}; "
-                "take them from training.outputs(...)"
+                "take them from run.logits(...)"
             )
         columns = {
             "part": part,

@@ -25,7 +25,7 @@ from lnlib.methods import (
     Method,
 )
 from lnlib.nets import MLP
-from lnlib.training import SGD, Adam, Member, Sweep, sweep
+from lnlib.training import SGD, Adam, Member, Run, Runs
 
 NET, BATCH = MLP(64, 2), 50
 META_OPTIMIZER = Adam(3e-3, weight_decay=5e-4)
@@ -100,12 +100,12 @@ def follow(
     the classes after each epoch. Raises what `sweep` and `on_step` raise.
     """
     members = [Member(method, task, seed + place) for place, task in enumerate(tasks)]
-    runs = sweep(members, on_step=on_step, **settings(epochs))
+    runs = Runs(members, on_step=on_step, **settings(epochs))
     accuracy, weights = [], []
-    for _ in runs:
-        accuracy.append([_accuracy(runs, place) for place in range(len(tasks))])
-        weights.append([_weights(runs, place) for place in range(len(tasks))])
-    training = np.stack([history.to_frame()["train_accuracy"] for history in runs.histories], axis=1)
+    for _ in runs.epochs():
+        accuracy.append([_accuracy(run) for run in runs])
+        weights.append([_weights(run) for run in runs])
+    training = np.stack([run.history["train_accuracy"] for run in runs], axis=1)
     return ByClass(np.array(accuracy), np.array(weights), training)
 
 
@@ -127,13 +127,12 @@ def summary(runs: Mapping[str, ByClass]) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
-def _accuracy(runs: Sweep, place: int) -> Array:
-    test = runs.members[place].task.test
-    return class_accuracy(runs.outputs(place, test, "classifier"), test.labels).numpy()
+def _accuracy(run: Run) -> Array:
+    return class_accuracy(run.logits("test", "classifier"), run.task.test.labels).numpy()
 
 
-def _weights(runs: Sweep, place: int) -> Array:
-    task, weights = runs.members[place].task, runs.sample_weights(place)
+def _weights(run: Run) -> Array:
+    task, weights = run.task, run.sample_weights()
     if weights is None:
         return np.full(task.num_classes, np.nan)
     return class_means(weights, task.train.labels, task.num_classes).numpy()

@@ -3,6 +3,7 @@
 from lnlib.data.dataset import METAINFONET_MEAN, METAINFONET_STD, Dataset, DatasetInfo, data_root
 from lnlib.data.folder import image_folder
 from lnlib.data.lazy import LazyImages
+from lnlib.data.own import from_arrays, from_torch
 from lnlib.data.sources import FOLDER, available, fetch, load
 from lnlib.data.task import Split, Task, Truth, Visible, given_task, make_task
 
@@ -20,6 +21,8 @@ __all__ = [
     "available",
     "data_root",
     "fetch",
+    "from_arrays",
+    "from_torch",
     "given_task",
     "image_folder",
     "load",

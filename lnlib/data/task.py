@@ -18,7 +18,7 @@ from lnlib import noise
 from lnlib.checks import Count, Factor, Part, Seed, Whole, checked
 from lnlib.data.dataset import Dataset, check_every_class, stratified_order
 from lnlib.data.lazy import LazyImages
-from lnlib.errors import InvalidValue
+from lnlib.errors import InvalidValue, unknown_name
 from lnlib.seeding import stream
 
 
@@ -137,6 +137,14 @@ class Task:
         if not self.truth.known:
             return float("nan")
         return noise.effective_error_rate(self.truth.matrix, self.truth.prior)
+
+    def split(self, name: str) -> Split:
+        """A split by its name; raises `UnknownName` for another, and for a meta set that the task lacks."""
+        splits = {"train": self.train, "validation": self.validation, "meta": self.meta, "test": self.test}
+        there = {name: split for name, split in splits.items() if split is not None}
+        if name not in there:
+            raise unknown_name("split of this task", name, there)
+        return there[name]
 
     @property
     def visible(self) -> Visible:

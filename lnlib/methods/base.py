@@ -49,7 +49,7 @@ class Batch:
     """One minibatch: normalised images `x` (B, C, H, W), given labels `y` (B,), their rows `index` (B,) in
     the training set, the epoch (from 1) and step (from 0) of the run, the learning rate, a clean `meta`
     batch where the task has one, and the run's random numbers `noise` by the names that `Method.draws`
-    gives them. What one phase puts into `kept`, later phases of the same step find there, with its graph.
+    gives them. What one phase puts into `carried`, later phases of the same step find there, with its graph.
     """
 
     x: Tensor
@@ -62,7 +62,17 @@ class Batch:
     num_classes: int
     meta: Examples | None = None
     noise: Mapping[str, Tensor] = field(default_factory=dict)
-    kept: dict[str, Tensor] = field(default_factory=dict)
+    carried: dict[str, Tensor] = field(default_factory=dict)
+    noted: dict[str, Tensor] = field(default_factory=dict)
+    counted: dict[str, Tensor] = field(default_factory=dict)
+
+    def note(self, name: str, value: Tensor) -> None:
+        """A number of the loss for the epoch's record, which has its mean over the steps that note it."""
+        self.noted[name] = value.detach()
+
+    def count(self, name: str, value: Tensor) -> None:
+        """A number of the loss for the epoch's record, which has its sum."""
+        self.counted[name] = value.detach()
 
     @cached_property
     def one_hot(self) -> Float[Tensor, "batch classes"]:
@@ -138,6 +148,8 @@ class Method:
     label: ClassVar[str]
     stackable: ClassVar[bool] = True
     """Whether `torch.func.vmap` can train many runs at once; a recurrent network, say, cannot be stacked."""
+    steps_virtually: ClassVar[bool] = False
+    """Whether the loss differentiates the network itself, as a virtual step does."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -190,11 +202,8 @@ class Method:
     def end_epoch(self, nets: Nets, data: TrainingData, epoch: int) -> None:
         """What happens after an epoch (a rollback, say); without gradients, one run at a time."""
 
-    def report(self, nets: Nets) -> Mapping[str, float]:
-        """Numbers of its own for the epoch's record (a count of skipped steps, say).
-
-        Called once at the end of each epoch, so what is counted by epoch starts again at zero here.
-        """
+    def report(self, nets: Nets) -> Mapping[str, Tensor]:
+        """Numbers of its own at an epoch's end, for its record; what a loss knows of a step, it notes."""
         return {}
 
     def sample_weights(self, nets: Nets, data: TrainingData) -> Float[Tensor, " train"] | None:

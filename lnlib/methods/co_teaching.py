@@ -75,7 +75,7 @@ def remember_rate(epoch: int, forget_rate: float, ramp_epochs: int = 10, exponen
 
 def smallest(losses: Float[Tensor, " batch"], share: float | Tensor) -> Float[Tensor, " batch"]:
     """1 for the ⌊share·B⌋ smallest of losses (B,), at least one and never more, and 0 for the others."""
-    count = torch.as_tensor(share * len(losses) + ROUNDING, device=losses.device).floor().clamp(min=1)
+    count = (losses.new_zeros(()) + share * len(losses) + ROUNDING).floor().clamp(min=1)
     ranks = losses.argsort(stable=True).argsort()
     return (ranks < count).to(losses.dtype)
 

@@ -4,7 +4,7 @@ import copy
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from lnlib.checks import Several, Whole, checked
@@ -62,20 +62,24 @@ class D2L(Method):
         """Measure the LID, go back where it turns, and pace α from then on."""
         memory = nets["memory"].buffers
         lid_now = mean_lid(nets["classifier"], data, memory["rows"])
-        if not memory["turned_at"]:
-            turns = epoch > self.init_epoch + self.window and is_turning_point(memory["recent"], lid_now)
-            memory["turned_at"].fill_(epoch if turns else 0)
-            _copy_to(nets, *(("previous", "classifier") if turns else ("classifier", "previous")))
-        if memory["turned_at"]:
-            memory["alpha"].copy_(torch.exp(-(epoch / data.epochs) * lid_now / memory["lowest"]))
+        before = memory["turned_at"] > 0
+        turns = ~before & is_turning_point(memory["recent"], lid_now)
+        if epoch <= self.init_epoch + self.window:
+            turns = torch.zeros_like(turns)
+        memory["turned_at"].masked_fill_(turns, epoch)
+        # The classifier goes back to the epoch before the turn; until then its copy follows it.
+        _copy_where(turns, nets["previous"], nets["classifier"])
+        _copy_where(~before & ~turns, nets["classifier"], nets["previous"])
+        paced = torch.exp(-(epoch / data.epochs) * lid_now / memory["lowest"])
+        memory["alpha"].copy_(torch.where(before | turns, paced, memory["alpha"]))
         memory["lid"].copy_(lid_now)
         memory["lowest"].clamp_(max=lid_now)
         memory["recent"].copy_(torch.cat([memory["recent"][1:], lid_now[None]]))
 
-    def report(self, nets: Nets) -> dict[str, float]:
+    def report(self, nets: Nets) -> dict[str, Tensor]:
         """The epoch's LID (before going back), α, and the epoch that turned, 0 before there is one."""
         memory = nets["memory"].buffers
-        return {name: float(memory[name]) for name in ("lid", "alpha", "turned_at")}
+        return {name: memory[name] for name in ("lid", "alpha", "turned_at")}
 
 
 def lid(distances: Float[Tensor, "*points neighbours"]) -> Float[Tensor, "*points"]:
@@ -102,15 +106,17 @@ def mean_lid(net: Net, data: TrainingData, rows: Tensor) -> Float[Tensor, ""]:
     # The nearest is the point itself.
     nearest = distances.topk(count + 1, largest=False).values[..., 1:]
     found = lid(nearest)
-    return found[found.isfinite()].mean()
+    finite = found.isfinite()
+    return torch.where(finite, found, 0).sum() / finite.sum()
 
 
-def is_turning_point(recent: Float[Tensor, " window"], now: Float[Tensor, ""]) -> bool:
+def is_turning_point(recent: Float[Tensor, " window"], now: Float[Tensor, ""]) -> Bool[Tensor, ""]:
     """Whether a LID exceeds the mean of the last ones by more than two of their standard deviations."""
-    return bool(now - recent.mean() > 2 * recent.std(correction=0))
+    return now - recent.mean() > 2 * recent.std(correction=0)
 
 
-def _copy_to(nets: Nets, source: str, target: str) -> None:
-    values = {**nets[source].parameters, **nets[source].buffers}
-    for name, value in {**nets[target].parameters, **nets[target].buffers}.items():
-        value.copy_(values[name])
+def _copy_where(so: Bool[Tensor, ""], source: Net, target: Net) -> None:
+    """Masked, so that nothing waits to learn whether it is so."""
+    values = {**source.parameters, **source.buffers}
+    for name, value in {**target.parameters, **target.buffers}.items():
+        value.copy_(torch.where(so, values[name], value))

@@ -5,12 +5,10 @@ from math import log
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from lnlib.checks import Positive, checked
-from lnlib.data.task import Visible
-from lnlib.methods.base import Batch, Method, Nets, NewNet, Phase, WarmStart
-from lnlib.nets import Memory
+from lnlib.methods.base import Batch, Method, Nets, Phase, WarmStart
 from lnlib.optimizers import Adam
 
 OFFSET = 1e-3
@@ -34,10 +32,6 @@ class DMI(Method):
         """The classifier begins from the best cross-entropy weights."""
         return {"classifier": WarmStart("cross-entropy", "classifier")}
 
-    def networks(self, new_net: NewNet, task: Visible) -> dict[str, nn.Module]:
-        """The classifier, and the count of batches without a determinant."""
-        return {"classifier": new_net("classifier"), "counter": Memory(singular=torch.zeros(()))}
-
     @property
     def phases(self) -> tuple[Phase, ...]:
         """The classifier, at the method's own learning rate."""
@@ -48,15 +42,8 @@ class DMI(Method):
         logits, _ = nets["classifier"](batch.x)
         confusion = batch.one_hot.double().T @ torch.softmax(logits.double(), dim=1)
         singular = ~torch.linalg.slogdet(confusion.detach()).logabsdet.isfinite()
-        nets["counter"].buffers["singular"].add_(singular)
+        batch.count("singular_batches", singular)
         return dmi_loss(confusion, singular)
-
-    def report(self, nets: Nets) -> dict[str, float]:
-        """How many batches of the epoch lacked a class."""
-        count = nets["counter"].buffers["singular"]
-        batches = float(count)
-        count.zero_()
-        return {"singular_batches": batches}
 
 
 def dmi_loss(

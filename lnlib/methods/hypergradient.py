@@ -2,7 +2,7 @@
 
 MetaInfoNet, Algorithm 1, lines 5 to 11; Meta-Weight-Net and L2RW use the same step. With
 Θ̂ = Θ − α Σᵢ wᵢ∇ℓᵢ(Θ), ∂L_meta(Θ̂)/∂wᵢ = −α ∇ℓᵢ(Θ)·∇L_meta(Θ̂): a directional derivative of each example's
-loss, which forward mode gives for all of them at once, along the forward pass of the step.
+loss, which forward mode gives for all of them at once.
 """
 
 from collections.abc import Mapping
@@ -12,9 +12,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lnlib.methods.base import Examples, cross_entropy, one_hot
+from lnlib.errors import InvalidValue
+from lnlib.methods.base import Examples, TrainingData, cross_entropy, one_hot
 from lnlib.nets import Net
-from lnlib.nets.bound import Pass
+from lnlib.nets.net import repeatable
 
 Parameters = Mapping[str, Tensor]
 
@@ -29,22 +30,22 @@ class MetaGradient(NamedTuple):
 class VirtualStep:
     """A classifier's step on one weighted batch, which is only imagined: its weights stay.
 
-    `logits` (B, K) are those before the step. They come of the forward pass `passed`, which the real step may
-    use again, or of a new one that moves no running statistics. Works inside `torch.vmap`.
+    `logits` (B, K) are those before the step, with their graph: of a forward pass that the real step may use
+    again, or of a new one that moves no running statistics. Works inside `torch.vmap`.
     """
 
-    def __init__(self, classifier: Net, examples: Examples, passed: Pass | None = None) -> None:
+    def __init__(self, classifier: Net, examples: Examples, logits: Tensor | None = None) -> None:
         self.classifier, self.examples = classifier, examples
-        self._passed = passed or classifier.recorded(examples.x, moving=False)
-        self.logits = self._passed.logits.detach()
-        with torch.no_grad():
-            targets = one_hot(examples.y, self.logits.shape[1]).to(self.logits.dtype)
-            self._residual = torch.softmax(self.logits, dim=1) - targets
+        with torch.enable_grad():
+            self._logits = classifier.at(classifier.parameters, examples.x)[0] if logits is None else logits
+        self.logits = self._logits.detach()
+        targets = one_hot(examples.y, self.logits.shape[1]).to(self.logits.dtype)
+        self._residual = torch.softmax(self.logits, dim=1) - targets
 
     @torch.no_grad()
     def taken(self, weights: Tensor, lr: float, drift: Parameters | None = None) -> Parameters:
         """Θ̂ = Θ + drift − α Σᵢ wᵢ∇ℓᵢ(Θ) for weights (B,)."""
-        gradient = self._passed.gradient(weights[:, None] * self._residual)
+        gradient = self.classifier.gradient(self._logits, weights[:, None] * self._residual)
         taken = stepped(self.classifier.parameters, gradient, lr)
         return {name: value + drift[name] for name, value in taken.items()} if drift else taken
 
@@ -56,8 +57,19 @@ class VirtualStep:
             return cross_entropy(self.classifier.at(parameters, meta.x)[0], meta.y).mean()
 
         loss, direction = self.classifier.value_and_gradient(meta_loss, at)
-        change = self._passed.derivative(direction)
+        change = self.classifier.derivative(direction, self.examples.x)
         return MetaGradient(loss, -lr * (self._residual * change).sum(dim=1))
+
+
+def require_repeatable(classifier: Net, data: TrainingData) -> None:
+    """Raise `InvalidValue` for a network that draws random numbers of its own: its second pass over a batch
+    would be that of another network.
+    """
+    if not repeatable(classifier, data.images(torch.arange(2, device=data.labels.device))):
+        raise InvalidValue(
+            "a virtual step needs a network whose passes are the same each time, got one that draws random "
+            "numbers of its own (nn.Dropout?); use lnlib.nets.Dropout, whose numbers come from the run"
+        )
 
 
 def stepped(parameters: Parameters, gradient: Parameters, lr: float) -> dict[str, Tensor]:

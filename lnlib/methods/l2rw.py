@@ -4,6 +4,7 @@ MetaInfoNet's tables, row "L2RW"; Ren et al. (2018).
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -23,7 +24,7 @@ from lnlib.methods.base import (
     cross_entropy,
     mean_one,
 )
-from lnlib.methods.hypergradient import VirtualStep
+from lnlib.methods.hypergradient import VirtualStep, require_repeatable
 from lnlib.methods.meta_weighting import meta_of, normalized, require_meta
 
 CHUNK = 256
@@ -41,10 +42,16 @@ class L2RW(Method):
     in which no gradient agrees is skipped and counted. Raises `InvalidValue` for a task without a meta set.
     """
 
+    steps_virtually: ClassVar[bool] = True
+
     def networks(self, new_net: NewNet, task: Visible) -> dict[str, nn.Module]:
         """The classifier."""
         require_meta(self, task)
         return super().networks(new_net, task)
+
+    def start(self, nets: Nets, data: TrainingData) -> None:
+        """A look at the classifier."""
+        require_repeatable(nets["classifier"], data)
 
     @property
     def phases(self) -> tuple[Phase, ...]:
@@ -53,10 +60,10 @@ class L2RW(Method):
 
     def loss(self, nets: Nets, batch: Batch) -> Tensor:
         """Σ wᵢℓᵢ."""
-        passed = nets["classifier"].recorded(batch.x)
-        step = VirtualStep(nets["classifier"], Examples(batch.x, batch.y), passed)
+        logits = nets["classifier"](batch.x)[0]
+        step = VirtualStep(nets["classifier"], Examples(batch.x, batch.y), logits)
         weights = normalized(agreement(step, meta_of(batch)), "sum")
-        return (weights * cross_entropy(passed.logits, batch.y)).sum()
+        return (weights * cross_entropy(logits, batch.y)).sum()
 
     def sample_weights(self, nets: Nets, data: TrainingData) -> Float[Tensor, " train"]:
         """The weights that all training examples (N,) would have beside the whole meta set, without dropout,

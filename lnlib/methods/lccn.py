@@ -86,13 +86,15 @@ class LCCN(Method):
     def after_step(self, nets: Nets, step: int) -> None:
         """The matrix follows the counts."""
         memory = nets["memory"].buffers
-        if step % self.every == 0 and memory["seen"] > memory["first_update"]:
-            memory["matrix"].copy_(transition(memory["counts"], self.alpha))
+        if step % self.every == 0:
+            begun = memory["seen"] > memory["first_update"]
+            follows = transition(memory["counts"], self.alpha)
+            memory["matrix"].copy_(torch.where(begun, follows, memory["matrix"]))
 
-    def report(self, nets: Nets) -> dict[str, float]:
+    def report(self, nets: Nets) -> dict[str, Tensor]:
         """The share of examples whose latent label differs from the given one."""
         counts = nets["memory"].buffers["counts"]
-        return {"relabelled": 1 - float(counts.trace() / counts.sum())}
+        return {"relabelled": 1 - (counts.trace() / counts.sum()).double()}
 
 
 def transition(counts: Float[Tensor, "classes classes"], alpha: float) -> Float[Tensor, "classes classes"]:

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from lnlib.checks import NonNegative, Positive, checked
 from lnlib.data.task import Visible
 from lnlib.methods.base import Batch, Draw, Method, Nets, NewNet, Phase, WarmStart
-from lnlib.nets import Memory
 
 Distribution = Literal["gaussian", "laplace"]
 
@@ -50,9 +49,8 @@ class LIMIT(Method):
         return {"predictor": WarmStart("cross-entropy", "classifier", buffers=self.init == "cross-entropy")}
 
     def networks(self, new_net: NewNet, task: Visible) -> dict[str, nn.Module]:
-        """The classifier f, the predictor r, and a meter of ‖μ‖²."""
-        meter = Memory(total=torch.zeros(()), batches=torch.zeros(()))
-        return {"classifier": new_net("classifier"), "predictor": new_net("predictor"), "meter": meter}
+        """The classifier f and the predictor r."""
+        return {"classifier": new_net("classifier"), "predictor": new_net("predictor")}
 
     @property
     def phases(self) -> tuple[Phase, ...]:
@@ -74,18 +72,8 @@ class LIMIT(Method):
         mu = s - torch.softmax(r, dim=1)
         g = s - batch.one_hot
         norm = squared_norm(mu)
-        meter = nets["meter"].buffers
-        meter["total"].add_(norm.detach().mean())
-        meter["batches"].add_(1)
+        batch.note("squared_gradient", norm.mean())
         return self.classifier_term(a, mu, batch) + (self.distance(mu, g) + self.beta * norm).mean()
-
-    def report(self, nets: Nets) -> dict[str, float]:
-        """The epoch's mean of ‖μ‖²: the L² of Proposition 3.1."""
-        meter = nets["meter"].buffers
-        mean = float(meter["total"] / meter["batches"])
-        meter["total"].zero_()
-        meter["batches"].zero_()
-        return {"squared_gradient": mean}
 
     def classifier_term(self, a: Tensor, mu: Tensor, batch: Batch) -> Tensor:
         """mean(Σ a·μ) with μ held fixed: linear in a, so its gradient at the logits of one example is μ/B and

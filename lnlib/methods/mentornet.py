@@ -89,8 +89,6 @@ class MentorNet(Method):
             seed=torch.randint(2**62, ()),
             percentile=torch.zeros(()),
             percent=torch.zeros((), dtype=torch.long),
-            weight=torch.zeros(()),
-            batches=torch.zeros(()),
         )
         return {"classifier": new_net("classifier"), "mentor": Mentor(task.num_classes), "memory": memory}
 
@@ -126,8 +124,7 @@ class MentorNet(Method):
         self.follow(memory["percentile"], losses.detach())
         weights = weigh(nets, losses.detach(), batch.y)
         kept = batch.noise["drop"] >= (self.early_dropout if percent < BURN_IN else self.dropout)
-        memory["weight"].add_(weights.mean())
-        memory["batches"].add_(1)
+        batch.note("mean_weight", weights.mean())  # before dropping
         return (weights * kept * losses).mean()
 
     def follow(self, average: Tensor, losses: Float[Tensor, " batch"]) -> None:
@@ -167,14 +164,6 @@ class MentorNet(Method):
                 rows.append((found, found - average, labels[part], percents, kept.to(found.dtype)))
         *seen, kept = (torch.cat(column) for column in zip(*rows, strict=True))
         return Seen(*seen), kept
-
-    def report(self, nets: Nets) -> dict[str, float]:
-        """The epoch's mean weight v, before dropping."""
-        memory = nets["memory"].buffers
-        mean = float(memory["weight"] / memory["batches"])
-        memory["weight"].zero_()
-        memory["batches"].zero_()
-        return {"mean_weight": mean}
 
     def sample_weights(self, nets: Nets, data: TrainingData) -> Float[Tensor, " train"]:
         """v of each training example at the present epoch and percentile, with mean one (N,)."""

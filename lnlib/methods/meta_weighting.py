@@ -27,13 +27,12 @@ from lnlib.methods.base import (
     cross_entropy,
     mean_one,
 )
-from lnlib.methods.hypergradient import Parameters, VirtualStep
+from lnlib.methods.hypergradient import Parameters, VirtualStep, require_repeatable
 from lnlib.nets import Memory
 from lnlib.nets.weighting import HIDDEN, Gaussians
 from lnlib.optimizers import Adam, Optimizer
 
 Normalization = Literal["sum", "paper", "mean"]
-METERS = ("meta_loss", "information_nats", "meta_steps")
 
 
 @checked
@@ -52,9 +51,7 @@ class MetaWeighting(Method):
     than 1 hidden unit, unknown options, and a task without a meta set.
     """
 
-    bottleneck: ClassVar[bool] = False
-    """Whether the representation is one, so that there are nats to report."""
-
+    steps_virtually: ClassVar[bool] = True
     interval: Annotated[Count, "1 updates at every step"] = 1
     normalization: Normalization = "sum"
     virtual_step: Literal["plain", "momentum"] = "plain"
@@ -89,13 +86,12 @@ class MetaWeighting(Method):
     # The framework.
 
     def networks(self, new_net: NewNet, task: Visible) -> dict[str, nn.Module]:
-        """The classifier, the weighting network, meters, and for momentum the classifier's last weights."""
+        """The classifier, the weighting network, and for momentum the classifier's last weights."""
         require_meta(self, task)
         classifier = new_net("classifier")
         networks = {
             "classifier": classifier,
             "weighting": self.new_weighting(task.num_classes),
-            "meter": Memory(**{name: torch.zeros(()) for name in METERS}),
         }
         if self.virtual_step == "momentum":
             own = {_flat(name): torch.zeros_like(value) for name, value in classifier.named_parameters()}
@@ -104,6 +100,7 @@ class MetaWeighting(Method):
 
     def start(self, nets: Nets, data: TrainingData) -> None:
         """The classifier's last weights are those that it begins from."""
+        require_repeatable(nets["classifier"], data)
         if "previous" in nets:
             self._remember(nets)
 
@@ -120,24 +117,23 @@ class MetaWeighting(Method):
         the weighting network is exact.
         """
         meta = meta_of(batch)
-        passed = nets["classifier"].recorded(batch.x)
-        batch.kept["logits"] = passed.logits
-        step = VirtualStep(nets["classifier"], Examples(batch.x, batch.y), passed)
+        logits = batch.carried["logits"] = nets["classifier"](batch.x)[0]
+        step = VirtualStep(nets["classifier"], Examples(batch.x, batch.y), logits)
         weights, gaussians = self._weighed(nets, step.logits, batch, batch.noise.get("psi"))
         taken = step.taken(weights.detach(), batch.lr, self._drift(nets, batch.lr))
         measured = step.meta_gradient(meta, taken, batch.lr)
         change = (measured.by_weight * weights).sum()
         loss = measured.loss + change - change.detach()
-        _count(nets, meta_loss=measured.loss, meta_steps=1)
+        batch.note("meta_loss", measured.loss)
         if gaussians is None:
             return loss
         nats = gaussians.nats.mean()
-        _count(nets, information_nats=nats.detach())
+        batch.note("information_nats", nats)
         return loss + self.penalty * nats
 
     def loss(self, nets: Nets, batch: Batch) -> Tensor:
         """Lines 12-14: Σ wᵢℓᵢ under the weights of the updated network."""
-        logits = batch.kept["logits"] if "logits" in batch.kept else nets["classifier"](batch.x)[0]
+        logits = batch.carried["logits"] if "logits" in batch.carried else nets["classifier"](batch.x)[0]
         with torch.no_grad():
             noise = batch.noise["psi"] if "psi" in self.real_draws else None
             weights, _ = self._weighed(nets, logits.detach(), batch, noise)
@@ -169,16 +165,6 @@ class MetaWeighting(Method):
             for name, value in nets["classifier"].parameters.items()
         }
 
-    def report(self, nets: Nets) -> dict[str, float]:
-        """Means over the epoch's virtual steps: the meta loss after them, and the nats of a bottleneck."""
-        meter = nets["meter"].buffers
-        steps = max(float(meter["meta_steps"]), 1)
-        shown = ("meta_loss", "information_nats") if self.bottleneck else ("meta_loss",)
-        means = {name: float(meter[name]) / steps for name in shown}
-        for value in meter.values():
-            value.zero_()
-        return means
-
     def sample_weights(self, nets: Nets, data: TrainingData) -> Float[Tensor, " train"]:
         """The network's weights of all training examples (N,), from eval-mode logits, with mean one."""
         logits, _ = data.outputs(nets["classifier"])
@@ -204,12 +190,6 @@ def require_meta(method: Method, task: Visible) -> None:
             f"{method.label} needs clean examples to learn from, got a task without a meta set; make it with "
             "meta_size=100 or --meta-size 100"
         )
-
-
-def _count(nets: Nets, **values: Tensor | int) -> None:
-    meter = nets["meter"].buffers
-    for name, value in values.items():
-        meter[name].add_(value)
 
 
 def meta_of(batch: Batch) -> Examples:

@@ -5,7 +5,7 @@ MetaInfoNet, section 4.3 and eq. (7).
 """
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 from torch import Tensor, nn
 
@@ -27,8 +27,6 @@ class MetaInfoNet(MetaWeighting):
     (`real_step`). A larger λ leaves less of the logits, whatever the text below eq. (5) says. Raises
     `InvalidValue` for λ that is negative or not finite and d below 1.
     """
-
-    bottleneck: ClassVar[bool] = True
 
     lam: NonNegative = 0.1
     skip: bool = True

@@ -24,7 +24,7 @@ from lnlib.methods.base import (
     cross_entropy,
 )
 from lnlib.nets import Memory, Net
-from lnlib.nets.bound import Tensors
+from lnlib.nets.net import Tensors
 
 NEIGHBOURS = 10
 

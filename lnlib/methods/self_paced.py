@@ -37,9 +37,8 @@ class SelfPaced(Method):
     final: Share = 1.0
 
     def networks(self, new_net: NewNet, task: Visible) -> dict[str, nn.Module]:
-        """The classifier, the threshold λ, and a meter of the selected share."""
-        pace = Memory(threshold=torch.zeros(()), selected=torch.zeros(()), batches=torch.zeros(()))
-        return {"classifier": new_net("classifier"), "pace": pace}
+        """The classifier and the threshold λ."""
+        return {"classifier": new_net("classifier"), "pace": Memory(threshold=torch.zeros(()))}
 
     def loss(self, nets: Nets, batch: Batch) -> Tensor:
         """Cross-entropy of the selected examples over the batch's size, in nats."""
@@ -47,8 +46,7 @@ class SelfPaced(Method):
         pace = nets["pace"].buffers
         pace["threshold"].copy_(self.threshold(losses.detach(), pace["threshold"], batch))
         selected = (losses.detach() <= pace["threshold"]).to(losses.dtype)
-        pace["selected"].add_(selected.mean())
-        pace["batches"].add_(1)
+        batch.note("selected_share", selected.mean())
         return (selected * losses).mean()
 
     def threshold(
@@ -67,19 +65,11 @@ class SelfPaced(Method):
         selected = cross_entropy(logits, data.labels) <= nets["pace"].buffers["threshold"]
         return mean_one(selected.to(logits.dtype))
 
-    def report(self, nets: Nets) -> dict[str, float]:
-        """The epoch's mean share of selected examples."""
-        pace = nets["pace"].buffers
-        share = float(pace["selected"] / pace["batches"])
-        pace["selected"].zero_()
-        pace["batches"].zero_()
-        return {"selected_share": share}
-
 
 def quantile(values: Float[Tensor, " n"], share: float | Tensor) -> Float[Tensor, ""]:
     """The value (of n) at the nearest rank to `share` of the way from the smallest to the largest.
 
     `torch.quantile` refuses a share that differs between the members of a stack.
     """
-    rank = torch.as_tensor(share * (len(values) - 1), device=values.device).round().long()
+    rank = (values.new_zeros(()) + share * (len(values) - 1)).round().long()
     return values.sort().values.gather(0, rank[None])[0]

@@ -6,10 +6,10 @@ from typing import Protocol, runtime_checkable
 
 from torch import nn
 
-from lnlib.nets.bound import MemberNet, Net, Skeleton, StackedNet
 from lnlib.nets.cnn import CNN
-from lnlib.nets.layers import BatchNorm1d, Dropout, Linear, Memory
+from lnlib.nets.layers import BatchNorm1d, Dropout, Memory
 from lnlib.nets.mlp import MLP
+from lnlib.nets.net import MemberNet, Net, Skeleton
 from lnlib.nets.resnet import ResNet32, ResNet34, ResNet50
 from lnlib.nets.wide_resnet import WideResNet
 
@@ -18,7 +18,6 @@ __all__ = [
     "MLP",
     "BatchNorm1d",
     "Dropout",
-    "Linear",
     "MemberNet",
     "Memory",
     "Net",
@@ -27,7 +26,6 @@ __all__ = [
     "ResNet34",
     "ResNet50",
     "Skeleton",
-    "StackedNet",
     "WideResNet",
 ]
 

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from lnlib.checks import Count, Rate, checked
-from lnlib.nets.layers import BatchNorm1d, Dropout, Linear
+from lnlib.nets.layers import BatchNorm1d, Dropout
 
 
 @checked
@@ -51,7 +51,7 @@ class MLPClassifier(nn.Module):
         super().__init__()
         layers: list[nn.Module] = [nn.Flatten()]
         for _ in range(spec.depth):
-            layers.append(Linear(inputs, spec.width))
+            layers.append(nn.Linear(inputs, spec.width))
             if spec.batch_norm:
                 layers.append(BatchNorm1d(spec.width))
             layers.append(nn.ReLU(inplace=True))
@@ -59,7 +59,7 @@ class MLPClassifier(nn.Module):
                 layers.append(Dropout(spec.dropout, spec.width))
             inputs = spec.width
         self.hidden = nn.Sequential(*layers)
-        self.output = Linear(inputs, num_classes)
+        self.output = nn.Linear(inputs, num_classes)
 
     def forward(
         self, x: Float[Tensor, "batch channels height width"]

@@ -10,8 +10,6 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from lnlib.nets.layers import Linear
-
 HIDDEN = 100
 """Meta-Weight-Net's number of hidden units."""
 LOG_VARIANCE = -2.0
@@ -20,7 +18,7 @@ LOG_VARIANCE = -2.0
 
 def _weight_of(inputs: int, hidden: int) -> nn.Sequential:
     """A weight in (0, 1) from a representation: one hidden layer, then a sigmoid."""
-    return nn.Sequential(Linear(inputs, hidden), nn.ReLU(inplace=True), Linear(hidden, 1), nn.Sigmoid())
+    return nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(inplace=True), nn.Linear(hidden, 1), nn.Sigmoid())
 
 
 class Gaussians(NamedTuple):
@@ -74,7 +72,7 @@ class WeightFromLogits(WeightingNet):
 
     def __init__(self, num_classes: int, linear: bool = False, hidden: int = HIDDEN) -> None:
         super().__init__()
-        self.representation = Linear(num_classes, num_classes) if linear else nn.Identity()
+        self.representation = nn.Linear(num_classes, num_classes) if linear else nn.Identity()
         self.embedding = LabelEmbedding(num_classes)
         self.weight = _weight_of(num_classes, hidden)
 
@@ -103,9 +101,9 @@ class WeightThroughBottleneck(WeightingNet):
     ) -> None:
         super().__init__()
         self.skip = skip
-        self.gaussian = Linear(num_classes, 2 * dimensions)
+        self.gaussian = nn.Linear(num_classes, 2 * dimensions)
         nn.init.constant_(self.gaussian.bias[dimensions:], log_variance)
-        self.representation = Linear(dimensions + num_classes * skip, num_classes)
+        self.representation = nn.Linear(dimensions + num_classes * skip, num_classes)
         self.embedding = LabelEmbedding(num_classes)
         self.weight = _weight_of(num_classes, hidden)
 

@@ -24,7 +24,7 @@ from lnlib.files import write_text
 from lnlib.papers import runner, tables
 from lnlib.papers.spec import Spec
 from lnlib.papers.store import Circumstances, Result, Store
-from lnlib.training import Training
+from lnlib.training import Run
 
 Budget = Literal["quick", "full"]
 OnProgress = Callable[[str, float], None]
@@ -249,21 +249,20 @@ LINES = {"LIMIT_G -S": "LIMIT-G", "LIMIT_L -S": "LIMIT-L"}
 
 def _figure4(dataset: str, budget: Budget, store: Store, progress: OnProgress) -> FigureData:
     (result,) = _chosen(["limit-l-s"], dataset, budget, store, progress).values()
-    training = result.run.training()
-    training.begin_at(result.best_states())
-    task = training.member.task
-    ranked = detection.suspects(task, {"training": training.outputs(task.train)})
-    trained = detection.evaluation_frame(ranked, task)
-    score, wrong = trained["score"].to_numpy(), trained["wrong"].to_numpy()
+    trained = result.run.training().set_weights(result.best_states())
+    task = trained.task
+    ranked = detection.suspects(task, {"training": trained.logits("train", "predictor")})
+    marked = detection.evaluation_frame(ranked, task)
+    score, wrong = marked["score"].to_numpy(), marked["wrong"].to_numpy()
     auc = detection.evaluation_auc(score, wrong)
-    top = trained.head(SUSPECTS)
+    top = marked.head(SUSPECTS)
     images = task.dataset.train_images[torch.from_numpy(top["row"].to_numpy())].numpy()
     shown = top.assign(row=range(len(top)))
     drawing = plots.suspect_gallery(shown, images, top["wrong"].tolist())
     plots.small_print(
         drawing, f"LIMIT-L, AUC {auc:.2%} on training examples · " + small_print(result, [result.run.seed])
     )
-    return FigureData(trained.head(1000), drawing, provenance([result]) | {"auc": auc})
+    return FigureData(marked.head(1000), drawing, provenance([result]) | {"auc": auc})
 
 
 # Figure 1 of MetaInfoNet: the weights of training examples.
@@ -321,9 +320,9 @@ def _weights(dataset: str, budget: Budget, store: Store, progress: OnProgress) -
     return FigureData(frame, drawing, provenance(results) | {"summaries": _by_method(summaries, results)})
 
 
-def kept_weights(training: Training) -> dict[str, NDArray[Any]]:
+def kept_weights(run: Run) -> dict[str, NDArray[Any]]:
     """What the training examples weigh at the end, for the store."""
-    weights = training.sample_weights()
+    weights = run.sample_weights()
     return {} if weights is None else {"weights": weights.numpy()}
 
 

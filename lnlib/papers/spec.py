@@ -26,9 +26,8 @@ from lnlib.training import (
     CropFlip,
     FlipCrop,
     Member,
+    Run,
     Settings,
-    Training,
-    fit,
 )
 
 OPTIMIZERS = {"adam": Entry("lnlib.optimizers", "Adam"), "sgd": Entry("lnlib.optimizers", "SGD")}
@@ -236,11 +235,11 @@ class Spec(BaseModel):
         self,
         device: torch.device | None = None,
         start: Mapping[str, Mapping[str, Tensor]] | None = None,
-    ) -> Training:
+    ) -> Run:
         """The training run, not yet begun; `start` is as for `fit`."""
         method, settings = self.member_parts()
         parts = {name: getattr(settings, name) for name in settings.__dataclass_fields__}
-        return fit(method, self.task(), seed=self.seed, device=device, start=start, **parts)
+        return Run(method, self.task(), seed=self.seed, device=device, start=start, **parts)
 
 
 @lru_cache(maxsize=2)

@@ -32,7 +32,8 @@ from lnlib.device import default_device, describe, processor
 from lnlib.errors import CheckpointError, LnlibError, TrainingDiverged, unknown_name
 from lnlib.files import whole_file, write_text
 from lnlib.papers.spec import Spec
-from lnlib.training import Epoch, Training, checkpoint
+from lnlib.training import Epoch, checkpoint
+from lnlib.training import Run as Training
 
 OnEpoch = Callable[[Epoch], None]
 Status = Literal["finished", "diverged", "running", "interrupted", "damaged"]
@@ -367,12 +368,11 @@ class Store:
     def _finish(self, run: Spec, training: Training, arrays: Arrays) -> Result:
         folder = self.folder(run)
         circumstances = Circumstances.here(training.device, training.mode)
-        history = training.history.to_frame()
-        best = training.history.best
+        history, best = training.history, training.best
         if arrays:
             with whole_file(folder / ARRAYS) as file:
                 np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
-        checkpoint.write({"fingerprint": folder.name, "networks": training.best_states[0]}, folder / BEST)
+        checkpoint.write({"fingerprint": folder.name, "networks": training.best_weights}, folder / BEST)
         write_text(folder / WHERE, json.dumps(asdict(circumstances), indent=1))
         write_text(folder / HISTORY, history.to_csv(index=False))
         numbers = {
@@ -380,8 +380,8 @@ class Store:
             "best_epoch": best.epoch if best else None,
             "validation_accuracy": best.validation_accuracy if best else None,
             "test_accuracy": best.test_accuracy if best else None,
-            "last_test_accuracy": training.history[-1].test_accuracy,
-            "test_size": len(training.member.task.test),
+            "last_test_accuracy": training.records[-1].test_accuracy,
+            "test_size": len(training.task.test),
             "seconds": round(float(history[["seconds", "evaluation_seconds"]].to_numpy().sum()), 3),
             "device": circumstances.device,
         }

@@ -1,11 +1,10 @@
-"""Training as a generator: `fit` for one run, `sweep` for many at once."""
+"""Training: `fit` one run, `sweep` many at once."""
 
 from lnlib.optimizers import SGD, Adam
 from lnlib.training.augment import Augmentation, CenterCrop, CropFlip, FlipCrop
-from lnlib.training.engine import Member, Settings
-from lnlib.training.fit import Training, fit
-from lnlib.training.history import Epoch, History
-from lnlib.training.sweep import Sweep, sweep
+from lnlib.training.history import Epoch
+from lnlib.training.run import Run, Runs, fit, sweep
+from lnlib.training.settings import Member, Settings
 
 __all__ = [
     "SGD",
@@ -15,11 +14,10 @@ __all__ = [
     "CropFlip",
     "Epoch",
     "FlipCrop",
-    "History",
     "Member",
+    "Run",
+    "Runs",
     "Settings",
-    "Sweep",
-    "Training",
     "fit",
     "sweep",
 ]

@@ -97,7 +97,19 @@ CASES = [(name, parameter) for name, thing in PUBLIC.items() for parameter in nu
 def bad_values(hint: Any, texts: bool = True) -> st.SearchStrategy[Any]:
     """What no parameter with this annotation may take."""
     found = kinds(hint)
-    bad: list[Any] = [math.nan, math.inf, -math.inf, True, False, "ten", 10**400, 1j, {}, object(), torch.eye(3)]
+    bad: list[Any] = [
+        math.nan,
+        math.inf,
+        -math.inf,
+        True,
+        False,
+        "ten",
+        10**400,
+        1j,
+        {},
+        object(),
+        torch.eye(3),
+    ]
     strategy = st.sampled_from([*bad, *[(value,) for value in bad[:6]]])
     if texts:
         strategy |= st.sampled_from(["10", "0.5", ("0.5",)]) | st.text()

@@ -63,7 +63,7 @@ class LimitLab(Lab):
     def job(self, c: Values, keys: Sequence[Key], report: Report) -> dict[Key, Frame]:
         """Train at every (noise rate, β) in one sweep."""
         tasks = {rate: uniform_task(c.dataset, rate, c.seed) for rate, _ in keys}
-        histories = train_together(
+        runs = train_together(
             [Member(method(c, beta), tasks[rate], c.seed) for rate, beta in keys],
             report,
             c.epochs,
@@ -72,8 +72,7 @@ class LimitLab(Lab):
             net=NET,
             batch_size=budget_of(c.dataset).batch_size,
         )
-        runs = zip(keys, histories, strict=True)
-        return {key: Frame.of(key[0], tasks[key[0]], history) for key, history in runs}
+        return {key: Frame.of(key[0], tasks[key[0]], run) for key, run in zip(keys, runs, strict=True)}
 
     def view(self, results: Mapping[Key, Frame], c: Values) -> Scene:
         """The run at the noise rate and β by epoch, and all of the rate's by β at the epoch."""

@@ -84,7 +84,7 @@ class MemorizationLab(Lab):
 
     @property
     def histories(self) -> dict[float, pd.DataFrame]:
-        """What is trained with these settings: by noise rate, one row an epoch (`History.to_frame()`)."""
+        """What is trained with these settings: by noise rate, one row an epoch."""
         return {rate: frame.history for rate, frame in sorted(self.results.items())}
 
     def grid(self, c: Values) -> Collection[float]:
@@ -103,7 +103,7 @@ class MemorizationLab(Lab):
         """Train under uniform noise at every rate in one sweep."""
         recipe = Recipe.of(c)
         tasks = [uniform_task(c.dataset, rate, c.seed) for rate in keys]
-        histories = train_together(
+        runs = train_together(
             [Member(recipe.method, task, c.seed) for task in tasks],
             report,
             c.epochs,
@@ -111,8 +111,8 @@ class MemorizationLab(Lab):
             optimizer=Adam(weight_decay=recipe.weight_decay),
             batch_size=budget_of(c.dataset).batch_size,
         )
-        runs = zip(keys, tasks, histories, strict=True)
-        return {rate: Frame.of(rate, task, history) for rate, task, history in runs}
+        found = zip(keys, tasks, runs, strict=True)
+        return {rate: Frame.of(rate, task, run) for rate, task, run in found}
 
     def view(self, results: Mapping[float, Frame], c: Values) -> Scene:
         """The run at the trained rate nearest to the slider, the lower of two."""

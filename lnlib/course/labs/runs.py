@@ -14,7 +14,7 @@ from lnlib.course.labs.worker import Report
 from lnlib.course.plots.theme import Plain
 from lnlib.data.task import Task, make_task
 from lnlib.device import default_device, describe
-from lnlib.training import History, Member, sweep
+from lnlib.training import Member, Run, Runs
 from lnlib.training.history import COLUMNS
 
 
@@ -38,7 +38,7 @@ def budget_of(dataset: str) -> Budget:
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """A run under uniform noise as a lab shows it; `history` is a `History.to_frame()`, `rate` the noise
+    """A run under uniform noise as a lab shows it; `history` is that of the run, `rate` the noise
     rate, `entropy` H(y|x) in bits.
     """
 
@@ -58,11 +58,11 @@ class Frame:
         return cls(rate, rate, 10, None, history, float(bounds.uniform_label_entropy(rate, 10)))
 
     @classmethod
-    def of(cls, rate: float, task: Task, history: History) -> "Frame":
+    def of(cls, rate: float, task: Task, run: Run) -> "Frame":
         """A run that is trained."""
         entropy = float(bounds.label_entropy(task.truth.matrix, task.truth.prior))
         sizes = len(task.truth.matrix), len(task.train)
-        return cls(rate, task.effective_error_rate, *sizes, history.to_frame(), entropy)
+        return cls(rate, task.effective_error_rate, *sizes, run.history, entropy)
 
     def accuracy(self, epoch: int) -> Plain:
         """`plots.accuracy_split` with a cursor at an epoch."""
@@ -106,7 +106,7 @@ def uniform_task(dataset: str, rate: float, seed: int) -> Task:
     return make_task(loaded, matrix, seed, train_size=budget_of(dataset).train_size)
 
 
-def train_together(members: Sequence[Member], report: Report, epochs: int, **settings: Any) -> list[History]:
+def train_together(members: Sequence[Member], report: Report, epochs: int, **settings: Any) -> Runs:
     """Train members in one sweep to the end; `report` hears of every step. Raises as `sweep` and `report`."""
     taken, engines = 0, 1
 
@@ -115,8 +115,6 @@ def train_together(members: Sequence[Member], report: Report, epochs: int, **set
         taken += 1
         report(taken, batches * engines * epochs)
 
-    runs = sweep(members, on_step=on_step, epochs=epochs, **settings)
-    engines = runs.modes.count("solo") or 1
-    for _ in runs:
-        pass
-    return runs.histories
+    runs = Runs(members, on_step=on_step, epochs=epochs, **settings)
+    engines = [run.mode for run in runs].count("solo") or 1
+    return runs.train()

@@ -25,7 +25,7 @@ from lnlib.course.labs.worker import Report
 from lnlib.data.task import Task, make_task
 from lnlib.methods import L2RW, LogitNet, LossNet, MetaInfoNet, Method
 from lnlib.nets import MLP
-from lnlib.training import SGD, History, Member, sweep
+from lnlib.training import SGD, Member, Run, Runs
 
 RATES = (0.2, 0.4, 0.6)
 LAMBDAS = (0.0, 0.01, 0.1, 1.0)
@@ -128,7 +128,7 @@ class WeightsLab(Lab):
                 report(taken, batches * c.epochs * len(keys))
 
             members = [Member(method_of(label, key[2]), tasks[key[0]], c.seed) for key in chosen]
-            together = sweep(
+            together = Runs(
                 members,
                 mode="stacked",
                 on_step=on_step,
@@ -138,13 +138,13 @@ class WeightsLab(Lab):
                 epochs=c.epochs,
             )
             weights: list[list[NDArray[np.floating]]] = [[] for _ in chosen]
-            for _ in together:
-                for position, by_epoch in enumerate(weights):
-                    now = together.sample_weights(position)
+            for _ in together.epochs():
+                for run, by_epoch in zip(together, weights, strict=True):
+                    now = run.sample_weights()
                     assert now is not None, "the lab's methods all weigh"
                     by_epoch.append(now.numpy())
-            for key, by_epoch, history in zip(chosen, weights, together.histories, strict=True):
-                made[key] = weighed(tasks[key[0]], by_epoch, history)
+            for key, by_epoch, run in zip(chosen, weights, together, strict=True):
+                made[key] = weighed(tasks[key[0]], by_epoch, run)
         return {key: made[key] for key in keys}
 
     def view(self, results: Mapping[Key, Weighed], c: Values) -> Scene:
@@ -207,13 +207,13 @@ def optimizer(epochs: int) -> SGD:
     return SGD(0.1, milestones=(max(epochs * 2 // 3, 1), max(epochs * 5 // 6, 2)))
 
 
-def weighed(task: Task, by_epoch: Sequence[NDArray[np.floating]], history: History) -> Weighed:
+def weighed(task: Task, by_epoch: Sequence[NDArray[np.floating]], run: Run) -> Weighed:
     """What is kept of a run, of its weights after each epoch."""
     clean = (task.train.labels == task.truth.train_labels).numpy()
     return Weighed(
         [evaluation_histogram(weights, clean) for weights in by_epoch],
         [evaluation_summary(weights, clean) for weights in by_epoch],
-        history.to_frame(),
+        run.history,
         len(task.train),
     )
 

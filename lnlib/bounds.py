@@ -312,7 +312,7 @@ def _num_classes(value: Numbers) -> FloatArray:
 
 def _whole(name: str, value: Numbers, least: int, remedy: str) -> FloatArray:
     array = _numbers(name, value)
-    if np.asarray(value).dtype.kind == "f":
+    if array.size and np.asarray(value).dtype.kind == "f":
         worst = np.argmax(array != np.floor(array))
         raise refusal(name, "be a whole number", float(array.flat[worst]), remedy)
     return _within(name, array, least, LARGEST, remedy)

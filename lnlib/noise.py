@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lnlib.bounds import check_transition_matrix as validate
-from lnlib.checks import Count, Factor, Rate, Seed, Several, checked
+from lnlib.checks import Count, Factor, Rate, Seed, Several, checked, refusal
 from lnlib.errors import InvalidValue, unknown_name
 from lnlib.seeding import stream
 
@@ -335,6 +335,8 @@ def _look_alikes(mapping: str | Mapping[int, int] | Mapping[str, int], num_class
                 'use mapping="next-class" or {true class: given class}'
             )
         return _PAIRS[mapping]
+    if not isinstance(mapping, Mapping):
+        raise refusal("mapping", "be a name or pairs of classes", mapping, "try mapping='next-class'")
     # The keys of a mapping that has been through JSON are strings.
     pairs = {_class(true, num_classes): _class(given, num_classes) for true, given in mapping.items()}
     for true, given in pairs.items():
@@ -347,7 +349,7 @@ def _look_alikes(mapping: str | Mapping[int, int] | Mapping[str, int], num_class
 
 def _class(value: Any, num_classes: int) -> int:
     number = int(value) if isinstance(value, str) and value.isdecimal() else value
-    if not isinstance(number, (int, np.integer)) or not 0 <= number < num_classes:
+    if isinstance(number, bool) or not isinstance(number, int | np.integer) or not 0 <= number < num_classes:
         raise InvalidValue(
             f"a class of a pair must be a whole number in 0 to {num_classes - 1}, got {value!r}; count from 0"
         )

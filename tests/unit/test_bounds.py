@@ -423,6 +423,8 @@ def test_the_paper_s_bound_fails_for_laplace_noise(
             lambda: bounds.label_entropy(np.ones((2, 2))),
             r"row of the transition matrix must sum to 1, got 2; ",
         ),
+        (lambda: bounds.entropy([0.5, 0.5], 1), r"axis must lie in \[-1, 0\], got 1; "),
+        (lambda: bounds.r0(1.0, 0.0, 10.0), r"num_classes must be a whole number, got 10.0; "),
         (lambda: bounds.generalization_bound(-1, 10, 1.0), r"information must be at least 0, got -1; "),
         (lambda: bounds.generalization_bound(1, 0, 1.0), r"num_examples must be at least 1, got 0; "),
         (lambda: bounds.generalization_bound(1, 10, -1.0), r"sigma must be at least 0, got -1; "),

@@ -224,6 +224,8 @@ def test_rates_outside_0_to_1_are_refused(kind, rate):
         (lambda: noise.pair(0.4, 4, {0: 4}), "whole number in 0 to 3, got 4"),
         (lambda: noise.pair(0.4, 4, {"a": 1}), "whole number in 0 to 3, got 'a'"),
         (lambda: noise.pair(0.4, 4, {2: 2}), "a pair must name two classes"),
+        (lambda: noise.pair(0.4, 4, {True: 2}), "whole number in 0 to 3, got True"),
+        (lambda: noise.pair(0.4, 4, 5), "mapping must be a name or pairs of classes, got 5"),
         (lambda: noise.flip(0.4, 10, 0), "targets must be at least 1, got 0; try targets=1"),
         (lambda: noise.flip(0.4, 3, 3), "targets must be below the 3 classes, got 3"),
         (lambda: noise.flip(0.4, 26, 1, "mw-net"), 'got 26 and 1; use mapping="random"'),

@@ -312,9 +312,10 @@ def _num_classes(value: Numbers) -> FloatArray:
 
 def _whole(name: str, value: Numbers, least: int, remedy: str) -> FloatArray:
     array = _numbers(name, value)
-    if array.size and np.asarray(value).dtype.kind == "f":
-        worst = np.argmax(array != np.floor(array))
-        raise refusal(name, "be a whole number", float(array.flat[worst]), remedy)
+    fractional = array != np.floor(array)
+    # 10.0 is no count, but in arrays NumPy makes floats of counts by itself: np.round(np.geomspace(...)).
+    if fractional.any() or (array.ndim == 0 and np.asarray(value).dtype.kind == "f"):
+        raise refusal(name, "be a whole number", float(array.flat[np.argmax(fractional)]), remedy)
     return _within(name, array, least, LARGEST, remedy)
 
 

@@ -50,16 +50,17 @@ class Batch:
     the training set, the epoch (from 1) and step (from 0) of the run, the learning rate, a clean `meta`
     batch where the task has one, and the run's random numbers `noise` by the names that `Method.draws`
     gives them. What one phase puts into `carried`, later phases of the same step find there, with its graph.
+    In a loop of your own, give what the method uses: `Batch(x, y, num_classes=10)` for LIMIT.
     """
 
     x: Tensor
     y: Tensor
-    index: Tensor
-    epoch: int
-    epochs: int
-    step: int
-    lr: float
-    num_classes: int
+    index: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.long))
+    epoch: int = 1
+    epochs: int = 1
+    step: int = 0
+    lr: float = 0.0
+    num_classes: int = 0
     meta: Examples | None = None
     noise: Mapping[str, Tensor] = field(default_factory=dict)
     carried: dict[str, Tensor] = field(default_factory=dict)

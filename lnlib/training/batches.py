@@ -70,6 +70,7 @@ class Batches:
         streams: Sequence[Streams],
         epoch: int,
         step: int,
+        lr: float,
     ) -> Batch:
         """One minibatch, with the meta examples and random numbers that the phases of this step use."""
         draws = self.method.draws(index.shape[-1], self.num_classes)
@@ -79,16 +80,16 @@ class Batches:
             if any(phase.draws is None or name in phase.draws for phase in phases)
         }
         return Batch(
-            x=self._augmented(x, streams, "augmentation"),
+            x=self._augmented(x, streams, "augmentation") if self.settings.augment else x,
             y=self.given.gather(-1, index),
             index=index,
             epoch=epoch,
             epochs=self.settings.epochs,
             step=step,
-            lr=self.settings.optimizer.lr_at(epoch),
+            lr=lr,
             num_classes=self.num_classes,
             meta=self._meta(streams) if self.num_meta and any(phase.meta for phase in phases) else None,
-            noise=self.drawn(used, streams),
+            noise=self.drawn(used, streams) if used else {},
         )
 
     def drawn(self, draws: Mapping[str, Draw], streams: Sequence[Streams]) -> dict[str, Tensor]:
@@ -108,13 +109,13 @@ class Batches:
             x = self._meta_images[runs, chosen]
         else:
             x = self.train[self.meta_rows.gather(-1, chosen)]
-        x = self._augmented(x, streams, "meta") if self.settings.augment_meta else self.settled(x)
+        if self.settings.augment:
+            x = self._augmented(x, streams, "meta") if self.settings.augment_meta else self.settled(x)
         return Examples(x, self.meta_labels.gather(-1, chosen))
 
     def _augmented(self, x: Tensor, streams: Sequence[Streams], stream: str) -> Tensor:
         augment = self.settings.augment
-        if augment is None:
-            return x
+        assert augment is not None
         return torch.stack([augment(part, own[stream]) for part, own in zip(x, streams, strict=True)])
 
     def _shuffled(self, count: int, generator: torch.Generator) -> Tensor:

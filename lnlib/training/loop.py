@@ -78,10 +78,10 @@ def train_step(state: State, epoch: int, index: Tensor, x: Tensor) -> Tensor:
     networks = state.networks
     due = [place for place, phase in enumerate(networks.phases) if state.step % phase.every == 0]
     phases = [networks.phases[place] for place in due]
-    batch = state.data.batch(index, x, phases, state.streams, epoch, state.step)
+    batch = state.data.batch(index, x, phases, state.streams, epoch, state.step, state.lr)
     if networks.dropout:  # drawn after the method's own numbers, from the same stream
         state.draw_dropout(max(examples.y.shape[-1] for examples in (batch, batch.meta) if examples))
-    total = state.zeros()
+    losses = []
     for place, phase in zip(due, phases, strict=True):
         with mixed_precision(state.device, state.settings.precision):
             loss = networks.backward(place, batch)
@@ -90,10 +90,10 @@ def train_step(state: State, epoch: int, index: Tensor, x: Tensor) -> Tensor:
             batch.count("skipped_steps", loss == 0)
         else:
             networks.optimizers[place].step()
-        total += loss
+        losses.append(loss.double())
     state.meters.add(batch.noted, batch.counted)
     for_each_run(state, "after_step", lambda method, nets, _: method.after_step(nets, state.step))
-    return total
+    return torch.stack(losses).sum(dim=0)
 
 
 def for_each_run(state: State, hook: str, call: Callable[[Method, Nets, Task], Any]) -> list[Any]:
@@ -108,7 +108,8 @@ def for_each_run(state: State, hook: str, call: Callable[[Method, Nets, Task], A
 
 
 def set_learning_rates(state: State, epoch: int) -> None:
-    """What each phase's schedule says of an epoch."""
+    """What each phase's schedule says of an epoch; the run's own is what losses may ask for."""
+    state.lr = state.settings.optimizer.lr_at(epoch)
     for phase, optimizer in zip(state.networks.phases, state.networks.optimizers, strict=True):
         for group in optimizer.param_groups:
             group["lr"] = (phase.optimizer or state.settings.optimizer).lr_at(epoch)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 class Meters:
-    """The sums of what was noted or counted (M,), and in how many steps it was noted."""
+    """The sums of what was noted or counted, () or (M,), and in how many steps it was noted."""
 
     def __init__(self, dtype: torch.dtype) -> None:
         self._dtype = dtype
@@ -24,5 +24,5 @@ class Meters:
     def read(self, runs: int) -> list[dict[str, float]]:
         """Means of what was noted and sums of what was counted, of every run."""
         columns = [(value / (self._steps[name] or 1)).double() for name, value in self._sums.items()]
-        rows = torch.stack(columns).T.tolist() if columns else [[]] * runs
+        rows = torch.stack([value.reshape(runs) for value in columns]).T.tolist() if columns else [[]] * runs
         return [dict(zip(self._sums, row, strict=True)) for row in rows]

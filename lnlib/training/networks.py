@@ -52,10 +52,15 @@ class Alone:
         weights = [weight for name in phase.networks for weight in self._nets[name].parameters.values()]
         for weight in weights:
             weight.grad = None
-        own = of_one(batch, _without_axis(tensors(batch)))
+        own = replace(
+            batch,
+            x=batch.x[0],
+            y=batch.y[0],
+            index=batch.index[0],
+            meta=Examples(batch.meta.x[0], batch.meta.y[0]) if batch.meta else None,
+            noise={name: numbers[0] for name, numbers in batch.noise.items()},
+        )
         loss = phase.loss(self._nets, own)
-        for name, values in outputs(own).items():
-            getattr(batch, name).update({key: value[None] for key, value in values.items()})
         loss.backward(inputs=weights)  # type: ignore[no-untyped-call]
         return loss.detach()[None]
 
@@ -213,12 +218,6 @@ def of_one(batch: Batch, own: Mapping[str, Any]) -> Batch:
 def outputs(batch: Batch) -> dict[str, dict[str, Tensor]]:
     """What a loss leaves behind: for later phases of the step, and for the record."""
     return {name: getattr(batch, name) for name in ("carried", "noted", "counted")}
-
-
-def _without_axis(stacks: Any) -> Any:
-    if isinstance(stacks, Tensor):
-        return stacks[0]
-    return {name: _without_axis(value) for name, value in stacks.items()}
 
 
 def optimizers(

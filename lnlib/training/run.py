@@ -24,6 +24,7 @@ from lnlib.training.images import Images, Resident
 from lnlib.training.networks import Alone, Stacked, Weights
 from lnlib.training.settings import Member
 from lnlib.training.state import OnStep, State
+from lnlib.training.watching import watched
 
 Mode = Literal["auto", "stacked", "solo"]
 TIMED_STEPS = 3
@@ -88,9 +89,10 @@ class Run:
             yield records[self.position]
 
     def train(self) -> "Run":
-        """Train to the end."""
-        for _ in self:
-            pass
+        """Train to the end; a passing line tells a person who watches how far it has come."""
+        with watched([self.state]):
+            for _ in self:
+                pass
         return self
 
     @property
@@ -240,17 +242,22 @@ class Runs(Sequence[Run]):
     def __getitem__(self, place: int | slice) -> "Run | Runs":
         return Runs._of(self._runs[place]) if isinstance(place, slice) else self._runs[place]
 
+    @property
+    def _states(self) -> list[State]:
+        """What trains them: one for a stack."""
+        return list(dict.fromkeys(run.state for run in self))
+
     def train(self) -> "Runs":
-        """Train all to the end."""
-        for _ in self.epochs():
-            pass
+        """Train all to the end, as `Run.train` does."""
+        with watched(self._states):
+            for _ in self.epochs():
+                pass
         return self
 
     def epochs(self) -> Iterator[list[Epoch]]:
         """Train all together, an epoch at a time; the last record of each."""
-        states = list(dict.fromkeys(run.state for run in self))
-        loops = [loop.epochs(state) for state in states]
-        while not all(state.finished for state in states):
+        loops = [loop.epochs(state) for state in self._states]
+        while not all(state.finished for state in self._states):
             for each in loops:
                 next(each, None)
             yield [run.records[-1] for run in self]

@@ -58,6 +58,7 @@ class State:
         self.best: list[Weights | None] = [None] * len(self.members)
         self.stopped: dict[int, Weights] = {}
         self.epoch = self.step = 0
+        self.lr = settings.optimizer.lr_at(1)
         self.inside_epoch = False
         self.meters = Meters(settings.dtype)
 

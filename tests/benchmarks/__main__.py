@@ -17,7 +17,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from lnlib.training.engine import Engine
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -34,6 +33,7 @@ from lnlib.optimizers import SGD
 from lnlib.papers.spec import Spec
 from lnlib.papers.store import Store
 from lnlib.training import FlipCrop, Member, Settings, fit, sweep
+from lnlib.training.engine import Engine
 
 CNN_SETTINGS = {"net": CNN(), "batch_size": 256, "epochs": 50, "evaluate_every": 50}
 ROUNDS = 5

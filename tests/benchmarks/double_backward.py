@@ -8,9 +8,6 @@ from itertools import accumulate
 from typing import Any
 
 import torch
-from lnlib.training.engine import Engine
-from lnlib.training.fit import Training
-from lnlib.training.sweep import Stack
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.profiler import ProfilerActivity, profile
@@ -21,6 +18,9 @@ from lnlib.methods.base import Method, cross_entropy
 from lnlib.nets import NetSpec
 from lnlib.nets.weighting import WeightThroughBottleneck
 from lnlib.training import Member, Settings
+from lnlib.training.engine import Engine
+from lnlib.training.fit import Training
+from lnlib.training.sweep import Stack
 
 
 class DoubleBackwardRun:

@@ -5,8 +5,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 import torch
-from lnlib.training.engine import Engine
-from lnlib.training.sweep import Stack
 from torch import nn
 
 from lnlib.errors import InvalidValue
@@ -25,6 +23,8 @@ from lnlib.nets import CNN, MLP
 from lnlib.noise import uniform
 from lnlib.training import SGD, Adam, FlipCrop, Member, Settings, sweep
 from lnlib.training import sweep as sweep_function
+from lnlib.training.engine import Engine
+from lnlib.training.sweep import Stack
 from tests.rounding import ROUNDING
 
 EPOCHS = {"epochs": 2, "batch_size": 32}

@@ -9,7 +9,6 @@ import os
 import numpy as np
 import pytest
 import torch
-from lnlib.training.engine import Streams, sample
 
 from lnlib import bounds
 from lnlib.data.task import Visible
@@ -18,6 +17,7 @@ from lnlib.methods import L2RW, LIMIT, CrossEntropy
 from lnlib.methods.base import Draw
 from lnlib.nets import CNN, MLP
 from lnlib.training import SGD, Adam, FlipCrop, fit
+from lnlib.training.engine import Streams, sample
 
 SMALL = {"net": MLP(16, 2), "epochs": 3, "batch_size": 32}
 

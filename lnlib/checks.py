@@ -38,7 +38,7 @@ class Range:
             return "finite"
         if high is not None and high < LARGEST:
             return f"in {'[' if self.gt is None else '('}{low:g}, {high:g}{']' if self.lt is None else ')'}"
-        return "positive" if self.gt == 0 else f"at least {low:g}"
+        return f"at least {low:g}" if self.gt is None else f"above {low:g}" if low else "positive"
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Callable[[Any], Any]) -> Any:
         from pydantic_core import core_schema
@@ -47,6 +47,7 @@ class Range:
         strict = handler(source) | limits | {"strict": True}
         if source is float:
             strict["allow_inf_nan"] = False
+        # Left to itself, pydantic takes True for 1 and 2.0 for 2 wherever it takes "10" for 10.
         read = core_schema.no_info_before_validator_function(_read, strict)
         return core_schema.lax_or_strict_schema(read, strict)
 

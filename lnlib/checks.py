@@ -41,15 +41,17 @@ class Range:
         return f"at least {low:g}" if self.gt is None else f"above {low:g}" if low else "positive"
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Callable[[Any], Any]) -> Any:
-        from pydantic_core import core_schema
-
         limits = {name: limit for name, limit in vars(self).items() if limit is not None}
         strict = handler(source) | limits | {"strict": True}
         if source is float:
             strict["allow_inf_nan"] = False
         # Left to itself, pydantic takes True for 1 and 2.0 for 2 wherever it takes "10" for 10.
-        read = core_schema.no_info_before_validator_function(_read, strict)
-        return core_schema.lax_or_strict_schema(read, strict)
+        read = {
+            "type": "function-before",
+            "function": {"type": "no-info", "function": _read},
+            "schema": strict,
+        }
+        return {"type": "lax-or-strict", "lax_schema": read, "strict_schema": strict}
 
 
 Finite = Annotated[float, Range()]

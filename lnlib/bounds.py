@@ -7,11 +7,13 @@ nothing else is said.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lnlib.errors import InvalidValue, unknown_name
+from lnlib.checks import LARGEST, checked, refusal
+from lnlib.errors import InvalidValue
 
 Numbers = float | int | ArrayLike  # ArrayLike says complex for the first two, which beartype takes literally
 FloatArray = NDArray[np.float64]
@@ -20,20 +22,26 @@ Indices = NDArray[np.intp]
 
 _BITS = 1 / np.log(2.0)  # one nat in bits
 _TOLERANCE = 1e-6  # by how much the sum of a distribution may miss 1, and an entropy exceed log2(num_classes)
+_FINITE = np.finfo(np.float64).max
 _CHUNK = 2**20  # numbers that one temporary array of the rate-distortion solver may hold (8 MiB)
 
 
+@checked
 def entropy(probabilities: Numbers, axis: int = -1) -> Floats:
     """Entropy in bits of the distributions along `axis`.
 
-    Raises `InvalidValue` when they hold a negative number or NaN, or do not sum to 1.
+    Raises `InvalidValue` when they hold a negative number or NaN, or do not sum to 1, and without that axis.
     """
-    return _sum(_entropy_terms(_distributions("probabilities", probabilities, axis)), axis)
+    array = _numbers("probabilities", probabilities)
+    axes = max(1, array.ndim)
+    if not -axes <= axis < axes:
+        raise refusal("axis", f"lie in [{-axes}, {axes - 1}]", axis, "try axis=-1")
+    return _sum(_entropy_terms(_distributions("probabilities", array, axis)), axis)
 
 
 def binary_entropy(rate: Numbers) -> Floats:
     """H(r), the entropy in bits of an event of probability `rate`; raises `InvalidValue` outside [0, 1]."""
-    return _fano(_rate(rate), np.asarray(2.0))
+    return _fano(check_rate(rate, "rate"), np.asarray(2.0))
 
 
 def uniform_label_entropy(error_rate: Numbers, num_classes: Numbers) -> Floats:
@@ -43,7 +51,7 @@ def uniform_label_entropy(error_rate: Numbers, num_classes: Numbers) -> Floats:
     r. It rises to log2 K at r = (K-1)/K and falls from there. Raises `InvalidValue` for a rate outside [0, 1]
     or K < 2. Source: LIMIT, Remark 3.
     """
-    return _fano(_rate(error_rate), _num_classes(num_classes))
+    return _fano(check_rate(error_rate), _num_classes(num_classes))
 
 
 def label_entropy(transition_matrix: Numbers, prior: Numbers | None = None) -> Floats:
@@ -77,7 +85,7 @@ def memorized_information(error_rate: Numbers, entropy: Numbers, num_classes: Nu
     max(0, H(y|x) - H(r) - r log2(K-1)), the inverse of `r0`, where `entropy` is H(y|x) in bits; 0 from
     r = (K-1)/K on. Raises `InvalidValue` for a rate outside [0, 1], an entropy outside [0, log2 K] or K < 2.
     """
-    error_rate, num_classes = _rate(error_rate), _num_classes(num_classes)
+    error_rate, num_classes = check_rate(error_rate), _num_classes(num_classes)
     # Above (K-1)/K the left side of eq. (2) falls, since being wrong more often than chance takes information
     # too. Being wrong at most that often takes none, guessing will do: so the bound stays at 0 there.
     reached = np.minimum(error_rate, (num_classes - 1) / num_classes)
@@ -95,7 +103,7 @@ def rate_distortion(transition_matrix: Numbers, error_rate: Numbers, prior: Numb
     Source: Erokhin 1958 for one row, Gray 1972 for their average; LIMIT leaves it open (after Remark 3).
     """
     curve, index = _curve(transition_matrix, prior)
-    return _cross(curve, index, curve.error_rate, _rate(error_rate), curve.information)
+    return _cross(curve, index, curve.error_rate, check_rate(error_rate), curve.information)
 
 
 def sharp_r0(transition_matrix: Numbers, information: Numbers, prior: Numbers | None = None) -> Floats:
@@ -116,40 +124,45 @@ def generalization_bound(information: Numbers, num_examples: Numbers, sigma: Num
     `sigma`-sub-Gaussian. Raises `InvalidValue` for a negative information or sigma, or no examples.
     Source: Xu and Raginsky 2017, Theorem 1.
     """
-    information_nats = _information(information) / _BITS
-    num_examples = _whole("number of examples", num_examples, 1, "count the training examples")
-    sigma = _within("sigma", sigma, 0.0, np.inf, "give the sub-Gaussian constant of the loss")
+    information_nats = _within("information", information, 0.0, _FINITE, "give bits") / _BITS
+    num_examples = _whole("num_examples", num_examples, 1, "count the training examples")
+    sigma = _within("sigma", sigma, 0.0, _FINITE, "give the sub-Gaussian constant of the loss")
     # LIMIT's eq. (5) prints I(w;S) behind the root; it belongs under it.
     gap: Floats = sigma * np.sqrt(2 * information_nats / num_examples)
     return gap
 
 
+@checked
 def gradient_information_bound(
-    dimension: Numbers, norm_squared_bound: Numbers, sigma: Numbers, noise: str = "gaussian"
+    dimension: Numbers,
+    norm_squared_bound: Numbers,
+    sigma: Numbers,
+    noise: Literal["gaussian", "laplace"] = "gaussian",
 ) -> Floats:
     """Proposition 3.1: the most bits of label information in one noisy gradient of `dimension` numbers.
 
     The mean gradient has E||mu||^2 <= `norm_squared_bound` (L^2); its noise is "gaussian" or "laplace", of
     standard deviation `sigma` in each coordinate (Laplace scale sigma/sqrt(2)). Means that sum to zero, as
     LIMIT's at the logits, allow K-1 in place of K, under Gaussian noise only. Raises `InvalidValue` for a
-    dimension below 1, a negative norm or a sigma that is not positive, `UnknownName` for other noise.
+    dimension below 1, a negative norm, a sigma that is not positive and other noise.
     """
     dimension = _whole("dimension", dimension, 1, "count the numbers in the gradient")
-    norm_squared_bound = _within("norm squared bound", norm_squared_bound, 0.0, np.inf, "give L squared")
-    sigma = _within("sigma", sigma, 0.0, np.inf, "give the standard deviation of the noise")
+    norm_squared_bound = _within("norm_squared_bound", norm_squared_bound, 0.0, _FINITE, "give L squared")
+    sigma = _within("sigma", sigma, 0.0, _FINITE, "give the standard deviation of the noise")
     if np.any(sigma == 0):
-        raise InvalidValue(
-            "sigma must be positive, got 0; without noise a gradient can hold any number of bits"
-        )
+        raise refusal("sigma", "be positive", 0, "without noise a gradient can hold any number of bits")
     # The paper claims the same bound for Laplace noise, its variance being the same. But noise enters the
     # proof by its entropy, of which the Gaussian has the most; what Laplace noise lacks, 0.0724 nats each,
     # comes on top.
     lacking_nats = {"gaussian": 0.0, "laplace": 0.5 * np.log(np.pi * np.e) - 1}
-    if noise not in lacking_nats:
-        raise unknown_name("gradient noise", noise, lacking_nats)
     each_nats = 0.5 * np.log1p(norm_squared_bound / (dimension * sigma**2)) + lacking_nats[noise]
     bits: Floats = dimension * each_nats * _BITS
     return bits
+
+
+def check_rate(error_rate: Numbers, name: str = "error_rate") -> FloatArray:
+    """Error rates of any shape as float64; raises `InvalidValue`, which calls them `name`, outside [0, 1]."""
+    return _within(name, error_rate, 0.0, 1.0, "give a fraction, not percent")
 
 
 def check_transition_matrix(matrix: Numbers) -> FloatArray:
@@ -277,12 +290,8 @@ def _distributions(name: str, value: Numbers, axis: int = -1) -> FloatArray:
     sums = array.sum(axis=axis)
     wrong = np.abs(sums - 1) > _TOLERANCE
     if wrong.any():
-        raise InvalidValue(f"{name} must sum to 1, got {sums[wrong].flat[0]:g}; divide by the sum")
+        raise refusal(name, "sum to 1", _short(sums[wrong].flat[0]), "divide by the sum")
     return array
-
-
-def _rate(value: Numbers) -> FloatArray:
-    return _within("error rate", value, 0.0, 1.0, "give a fraction, not percent")
 
 
 def _information(value: Numbers) -> FloatArray:
@@ -298,15 +307,16 @@ def _label_entropy(value: Numbers, num_classes: FloatArray) -> Floats:
 
 
 def _num_classes(value: Numbers) -> FloatArray:
-    return _whole("number of classes", value, 2, "count all classes, the right one too")
+    return _whole("num_classes", value, 2, "count all classes, the right one too")
 
 
 def _whole(name: str, value: Numbers, least: int, remedy: str) -> FloatArray:
-    array = _within(name, value, least, np.inf, remedy)
-    fractional = np.isinf(array) | (array != np.floor(array))
-    if fractional.any():
-        raise InvalidValue(f"{name} must be a whole number, got {array[fractional].flat[0]:g}; {remedy}")
-    return array
+    array = _numbers(name, value)
+    fractional = array != np.floor(array)
+    # 10.0 is no count, but in arrays NumPy makes floats of counts by itself: np.round(np.geomspace(...)).
+    if fractional.any() or (array.ndim == 0 and np.asarray(value).dtype.kind == "f"):
+        raise refusal(name, "be a whole number", float(array.flat[np.argmax(fractional)]), remedy)
+    return _within(name, array, least, LARGEST, remedy)
 
 
 def _within(name: str, value: Numbers, low: Numbers, high: Numbers, remedy: str) -> FloatArray:
@@ -316,15 +326,24 @@ def _within(name: str, value: Numbers, low: Numbers, high: Numbers, remedy: str)
     if outside.any():
         first = np.argmax(outside)
         least, most, got = (side.flat[first] for side in (low, high, shown))
-        wanted = f"be at least {least:g}" if np.isinf(most) else f"lie in [{least:g}, {most:g}]"
-        raise InvalidValue(f"{name} must {wanted}, got {got:g}; {remedy}")
+        expected = f"lie in [{least:g}, {most:g}]" if most < LARGEST else f"be at least {least:g}"
+        if got > most >= LARGEST:
+            expected = f"be at most {LARGEST}" if most == LARGEST else "be finite"
+        raise refusal(name, expected, _short(got), remedy)
     return array
 
 
 def _numbers(name: str, value: Numbers) -> FloatArray:
     try:
-        return np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise InvalidValue(
-            f"{name} must be a number or an array of numbers, got {value!r}; check its type"
-        ) from None
+        array = np.asarray(value)
+    except (TypeError, ValueError, RuntimeError):
+        array = np.empty(0, dtype=object)
+    if array.dtype.kind not in "iuf":  # neither switches nor texts, nor whole numbers of more than 64 bits
+        raise refusal(name, "be a number or an array of numbers", value, "check its type")
+    return array.astype(np.float64)
+
+
+def _short(number: float) -> float:
+    """A number as a sentence shows it."""
+    rounded = float(f"{number:g}")
+    return int(rounded) if rounded.is_integer() else rounded

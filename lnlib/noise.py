@@ -9,13 +9,13 @@ import inspect
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from numbers import Real
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lnlib.bounds import check_transition_matrix as validate
+from lnlib.checks import Count, Factor, Rate, Seed, Several, checked, refusal
 from lnlib.errors import InvalidValue, unknown_name
 from lnlib.seeding import stream
 
@@ -37,6 +37,7 @@ __all__ = [
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
+NoiseRate = Annotated[Rate, "write 80% as 0.8"]
 
 # CIFAR-10's classes: 0 plane, 1 automobile, 2 bird, 3 cat, 4 deer, 5 dog, 6 frog, 7 horse, 8 ship, 9 truck.
 _ONE_WAY = {9: 1, 2: 0, 4: 7, 3: 5}
@@ -61,31 +62,32 @@ _MW_NET = {
 }
 
 
-def uniform(rate: float | int, num_classes: int) -> FloatArray:
+@checked
+def uniform(rate: NoiseRate, num_classes: Several) -> FloatArray:
     """Noise that moves a share `rate` of each class to the wrong classes, evenly; the error rate is `rate`.
 
     T = (1-p) I + p/(K-1) (1 - I), LIMIT §2.1. Raises `InvalidValue` for a rate outside [0, 1) or fewer than 2
     classes.
     """
-    rate, num_classes = _rate(rate), _num_classes(num_classes)
     rows = np.full((num_classes, num_classes), rate / (num_classes - 1))
     np.fill_diagonal(rows, 1 - rate)
     return rows
 
 
-def symmetric(rate: float | int, num_classes: int) -> FloatArray:
+@checked
+def symmetric(rate: NoiseRate, num_classes: Several) -> FloatArray:
     """Noise that draws a share `rate` of the labels anew from all classes, the true one included.
 
     T = (1-p) I + p/K, so the error rate is p (K-1)/K; MetaInfoNet §5.1, which calls it uniform. Raises as
     `uniform` does.
     """
-    rate, num_classes = _rate(rate), _num_classes(num_classes)
     return (1 - rate) * np.eye(num_classes) + rate / num_classes
 
 
+@checked
 def pair(
-    rate: float | int,
-    num_classes: int = 10,
+    rate: NoiseRate,
+    num_classes: Several = 10,
     mapping: str | Mapping[int, int] | Mapping[str, int] = "limit",
 ) -> FloatArray:
     """Noise that mistakes a share `rate` of a class for one look-alike; classes without one stay clean.
@@ -95,7 +97,6 @@ def pair(
     (Co-teaching); or {true class: given class}. Warns from rate 0.5 on. Raises `InvalidValue` for a mapping
     that does not fit the classes.
     """
-    rate, num_classes = _rate(rate), _num_classes(num_classes)
     rows = np.eye(num_classes)
     for true, given in _look_alikes(mapping, num_classes).items():
         rows[true, true], rows[true, given] = 1 - rate, rate
@@ -103,31 +104,27 @@ def pair(
     return rows
 
 
+@checked
 def flip(
-    rate: float | int,
-    num_classes: int,
-    targets: int = 1,
-    mapping: str = "random",
-    seed: int = 0,
+    rate: NoiseRate,
+    num_classes: Several,
+    targets: Count = 1,
+    mapping: Literal["random", "mw-net"] = "random",
+    seed: Seed = 0,
 ) -> FloatArray:
     """Noise that moves a share `rate` of a class to `targets` wrong classes of its own: flip-1 and flip-2.
 
     MetaInfoNet §5.1. Its "similar" classes are drawn at random, each class by itself, so a class may be hit
     often or never: "random" draws them from `seed`, flip-1's target being the first of flip-2's; "mw-net" is
     the one draw that MW-Net's code uses in all its runs (10 or 100 classes). Warns where a wrong class
-    becomes the likeliest, from rate t/(t+1) for t targets. Raises `InvalidValue` for values outside these,
-    `UnknownName` for another mapping.
+    becomes the likeliest, from rate t/(t+1) for t targets. Raises `InvalidValue` for values outside these.
     """
-    rate, num_classes = _rate(rate), _num_classes(num_classes)
-    targets = _whole("targets", targets, 1, "use 1 or 2")
     if targets >= num_classes:
         raise InvalidValue(f"targets must be below the {num_classes} classes, got {targets}; use 1 or 2")
     if mapping == "random":
         columns = _random_targets(num_classes, targets, seed)
-    elif mapping == "mw-net":
-        columns = _mw_net_targets(num_classes, targets)
     else:
-        raise unknown_name("flip mapping", mapping, ("random", "mw-net"))
+        columns = _mw_net_targets(num_classes, targets)
     rows = (1 - rate) * np.eye(num_classes)
     np.put_along_axis(rows, columns, rate / targets, axis=1)
     _warn_if_mode_is_wrong(rate, targets)
@@ -138,7 +135,8 @@ BUILDERS = {"uniform": uniform, "symmetric": symmetric, "pair": pair, "flip": fl
 """The kinds of noise that `matrix` knows by name."""
 
 
-def matrix(kind: str, rate: float | int, num_classes: int, **options: Any) -> FloatArray:
+@checked
+def matrix(kind: str, rate: NoiseRate, num_classes: Several, **options: Any) -> FloatArray:
     """The matrix of the noise called `kind` ("uniform", "symmetric", "pair" or "flip"), with its options.
 
     Raises `UnknownName` for another kind, `InvalidValue` for an option that the kind does not take, and what
@@ -169,7 +167,8 @@ def effective_error_rate(transition_matrix: ArrayLike, prior: ArrayLike | None =
     return float(np.clip(1 - shares @ rows.diagonal(), 0, 1))
 
 
-def corrupt(labels: ArrayLike, transition_matrix: ArrayLike, seed: int) -> IntArray:
+@checked
+def corrupt(labels: ArrayLike, transition_matrix: ArrayLike, seed: Seed) -> IntArray:
     """Given labels (N,) drawn for the true `labels` (N,), each independently from its row of the matrix.
 
     One random number per example decides whether its label is kept, a second one what it becomes: under one
@@ -190,12 +189,12 @@ def corrupt(labels: ArrayLike, transition_matrix: ArrayLike, seed: int) -> IntAr
     return given
 
 
-def confusion(true: ArrayLike, given: ArrayLike, num_classes: int) -> IntArray:
+@checked
+def confusion(true: ArrayLike, given: ArrayLike, num_classes: Several) -> IntArray:
     """How often each true class (row) was given each label (column): counts (K, K).
 
     Raises `InvalidValue` for labels that are not whole numbers from 0 to K-1.
     """
-    num_classes = _num_classes(num_classes)
     rows, columns = _labels("true labels", true, num_classes), _labels("given labels", given, num_classes)
     if len(rows) != len(columns):
         raise InvalidValue(
@@ -205,19 +204,14 @@ def confusion(true: ArrayLike, given: ArrayLike, num_classes: int) -> IntArray:
     return counts.reshape(num_classes, num_classes).astype(np.int64)
 
 
-def long_tailed_sizes(largest: int, num_classes: int, factor: float | int) -> IntArray:
+@checked
+def long_tailed_sizes(largest: Count, num_classes: Several, factor: Factor) -> IntArray:
     """Class sizes (K,) that fall geometrically from `largest` to `largest / factor`.
 
     n_i = ⌊n_max (1/factor)^(i/(K-1))⌋ (Cui et al. 2019; MetaInfoNet §5.1 garbles the formula). Take a meta
     set out before counting `largest`. Raises `InvalidValue` for a factor below 1 or one that leaves a class
     empty.
     """
-    num_classes = _num_classes(num_classes)
-    largest = _whole("the largest class size", largest, 1, "count the images of the largest class")
-    if not 1 <= factor < np.inf:
-        raise InvalidValue(
-            f"imbalance factor must be at least 1, got {factor}; 1 keeps the classes even, 100 is usual"
-        )
     ideal = largest * (1 / factor) ** (np.arange(num_classes) / (num_classes - 1))
     sizes = np.floor(ideal + 1e-9).astype(np.int64)  # 499.99999999999994 means 500
     if sizes[-1] < 1:
@@ -341,6 +335,8 @@ def _look_alikes(mapping: str | Mapping[int, int] | Mapping[str, int], num_class
                 'use mapping="next-class" or {true class: given class}'
             )
         return _PAIRS[mapping]
+    if not isinstance(mapping, Mapping):
+        raise refusal("mapping", "be a name or pairs of classes", mapping, "try mapping='next-class'")
     # The keys of a mapping that has been through JSON are strings.
     pairs = {_class(true, num_classes): _class(given, num_classes) for true, given in mapping.items()}
     for true, given in pairs.items():
@@ -353,7 +349,7 @@ def _look_alikes(mapping: str | Mapping[int, int] | Mapping[str, int], num_class
 
 def _class(value: Any, num_classes: int) -> int:
     number = int(value) if isinstance(value, str) and value.isdecimal() else value
-    if not isinstance(number, (int, np.integer)) or not 0 <= number < num_classes:
+    if isinstance(number, bool) or not isinstance(number, int | np.integer) or not 0 <= number < num_classes:
         raise InvalidValue(
             f"a class of a pair must be a whole number in 0 to {num_classes - 1}, got {value!r}; count from 0"
         )
@@ -376,29 +372,13 @@ def _mw_net_targets(num_classes: int, targets: int) -> IntArray:
     return np.stack([one] if targets == 1 else two, axis=1)
 
 
-def _warn_if_mode_is_wrong(rate: float | int, targets: int) -> None:
+def _warn_if_mode_is_wrong(rate: float, targets: int) -> None:
     if rate / targets >= 1 - rate:
         warnings.warn(
             f"at noise rate {rate:g} with {targets} target(s) the wrong class is the mode, or as likely as "
             "the true one: no method can tell them apart without clean data",
-            stacklevel=3,
+            stacklevel=4,
         )
-
-
-def _rate(value: float | int) -> float:
-    if not (isinstance(value, Real) and 0 <= value < 1):
-        raise InvalidValue(f"noise rate must lie in [0, 1), got {value!r}; write 80% as 0.8")
-    return float(value)
-
-
-def _num_classes(value: int) -> int:
-    return _whole("number of classes", value, 2, "noise needs a wrong class to go to")
-
-
-def _whole(name: str, value: int, least: int, remedy: str) -> int:
-    if not (isinstance(value, (int, np.integer)) and value >= least):
-        raise InvalidValue(f"{name} must be a whole number of at least {least}, got {value!r}; {remedy}")
-    return int(value)
 
 
 def _labels(name: str, value: ArrayLike, num_classes: int) -> IntArray:

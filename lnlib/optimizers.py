@@ -13,21 +13,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lnlib.errors import InvalidValue
+from lnlib.checks import NonNegative, Positive, Rate, Whole, checked, refusal
 
 
+@checked
 @dataclass(frozen=True)
 class Adam:
     """Adam with L2 weight decay added to the gradient. The paper's values are the defaults (LIMIT, section
     4).
     """
 
-    lr: float = 1e-3
-    weight_decay: float = 0.0
-    betas: tuple[float, float] = (0.9, 0.999)
-
-    def __post_init__(self) -> None:
-        _check(self.lr, self.weight_decay)
+    lr: Positive = 1e-3
+    weight_decay: NonNegative = 0.0
+    betas: tuple[Rate, Rate] = (0.9, 0.999)
 
     def lr_at(self, epoch: int) -> float:
         """The learning rate of an epoch (from 1)."""
@@ -40,23 +38,23 @@ class Adam:
         return torch.optim.Adam(groups, lr=self.lr, betas=self.betas, fused=_fused(groups))
 
 
+@checked
 @dataclass(frozen=True)
 class SGD:
     """SGD with momentum and L2 weight decay, the learning rate multiplied by `gamma` after each epoch in
     `milestones`.
     """
 
-    lr: float = 0.1
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
+    lr: Positive = 0.1
+    momentum: Rate = 0.9
+    weight_decay: NonNegative = 5e-4
     nesterov: bool = False
-    milestones: tuple[int, ...] = ()
-    gamma: float = 0.1
+    milestones: tuple[Whole, ...] = ()
+    gamma: Positive = 0.1
 
     def __post_init__(self) -> None:
-        _check(self.lr, self.weight_decay)
-        if not 0 <= self.momentum < 1:
-            raise InvalidValue(f"momentum must lie in [0, 1), got {self.momentum}; try momentum=0.9")
+        if self.nesterov and not self.momentum:
+            raise refusal("momentum", "be positive with nesterov", self.momentum, "try momentum=0.9")
 
     def lr_at(self, epoch: int) -> float:
         """The learning rate of an epoch (from 1)."""
@@ -131,10 +129,3 @@ def _groups(decayed: Iterable[Tensor], plain: Iterable[Tensor], weight_decay: fl
         {"params": list(plain), "weight_decay": 0.0},
     ]
     return [group for group in groups if group["params"]]
-
-
-def _check(lr: float, weight_decay: float) -> None:
-    if not lr > 0:
-        raise InvalidValue(f"the learning rate must be positive, got {lr}; try 1e-3")
-    if not weight_decay >= 0:
-        raise InvalidValue(f"weight decay must be at least 0, got {weight_decay}; use 0 for none")

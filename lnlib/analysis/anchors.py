@@ -10,11 +10,17 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lnlib.checks import Count, NonNegative, Seed, Share, checked
 from lnlib.seeding import stream
 
 
+@checked
 def simulated_posterior(
-    matrix: NDArray[np.float64], examples: int, outliers: float = 0.0, spread: float = 0.3, seed: int = 0
+    matrix: NDArray[np.float64],
+    examples: Count,
+    outliers: Share = 0.0,
+    spread: NonNegative = 0.3,
+    seed: Seed = 0,
 ) -> Float[Tensor, "examples classes"]:
     """Posteriors (N, K) of a nearly perfect network under the noise of a matrix (K, K).
 

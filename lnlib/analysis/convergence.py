@@ -6,6 +6,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from lnlib.checks import Count, Positive, Seed, checked
 from lnlib.data.task import Task
 from lnlib.errors import InvalidValue
 from lnlib.methods.base import Examples, cross_entropy
@@ -31,8 +32,14 @@ class LinearClassifier(nn.Module):
         return self.layer(features), features
 
 
+@checked
 def gradient_norms(
-    method: MetaWeighting, task: Task, steps: int = 200, lr: float = 1.0, meta_lr: float = 10.0, seed: int = 0
+    method: MetaWeighting,
+    task: Task,
+    steps: Count = 200,
+    lr: Positive = 1.0,
+    meta_lr: Positive = 10.0,
+    seed: Seed = 0,
 ) -> pd.DataFrame:
     """Squared norms of the gradients in Algorithm 1 with all examples as one batch, a linear classifier and
     plain gradient descent, at α = `lr` for the classifier and β_t = `meta_lr`/√t for the weighting network.

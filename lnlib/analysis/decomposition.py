@@ -5,6 +5,7 @@ Theorem 2.2. A learner A(w|S) is an array (inputs^n, classes^n, weights): for ev
 n labels, both in lexicographic order, the probability of each of finitely many weights.
 """
 
+import math
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import product
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lnlib import noise
+from lnlib.checks import Count, NonNegative, Positive, Rate, Several, checked
 from lnlib.errors import InvalidValue
 
 FloatArray = NDArray[np.float64]
@@ -24,6 +26,7 @@ LARGEST = 2**24
 _TOLERANCE = 1e-9  # by how much the sum of a distribution may miss 1
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Problem:
     """Everything but the learner: p(x) (inputs,), p(y|x) (inputs, classes), f(y|x,w) (weights, inputs,
@@ -36,7 +39,7 @@ class Problem:
     inputs: FloatArray
     labels: FloatArray
     classifiers: FloatArray = field(repr=False)
-    num_examples: int
+    num_examples: Count
 
     def __post_init__(self) -> None:
         for name, of in (("inputs", "p(x)"), ("labels", "p(y|x)"), ("classifiers", "f(y|x,w)")):
@@ -49,15 +52,8 @@ class Problem:
             )
         if self.classifiers.min() <= 0:
             raise InvalidValue("f(y|x,w) must be positive, got 0; leave every label a small probability")
-        if self.num_examples < 1:
-            raise InvalidValue(f"num_examples must be at least 1, got {self.num_examples}; try 3")
         num_inputs, num_classes = self.labels.shape
-        size = (num_inputs * num_classes) ** self.num_examples * len(self.classifiers)
-        if size > LARGEST:
-            raise InvalidValue(
-                f"the problem must have at most {LARGEST} pairs of data set and weights, got {size}; "
-                "take fewer examples, inputs, classes or weights"
-            )
+        _check_size(num_inputs * num_classes, self.num_examples, len(self.classifiers))
 
     @cached_property
     def input_vectors(self) -> IntArray:
@@ -181,7 +177,8 @@ def decompose(problem: Problem, learner: ArrayLike) -> Decomposition:
     )
 
 
-def tables(num_inputs: int, num_classes: int, doubt: float) -> FloatArray:
+@checked
+def tables(num_inputs: Count, num_classes: Several, doubt: Positive) -> FloatArray:
     """Classifiers that can store anything: each table of one label an input, f(y|x,w) as (weights, inputs,
     classes).
 
@@ -192,23 +189,24 @@ def tables(num_inputs: int, num_classes: int, doubt: float) -> FloatArray:
         raise InvalidValue(
             f"doubt must lie in (0, {1 - 1 / num_classes:g}) for {num_classes} classes, got {doubt}; try 0.1"
         )
+    _check_size(num_classes, num_inputs, num_inputs * num_classes)
     return noise.uniform(doubt, num_classes)[_vectors(num_classes, num_inputs)]
 
 
-def gibbs_learner(problem: Problem, greed: float) -> FloatArray:
+@checked
+def gibbs_learner(problem: Problem, greed: NonNegative) -> FloatArray:
     """The learner that draws w with probability proportional to exp(-`greed` · training cross-entropy).
 
     `greed` is an inverse temperature: at 0 the data have no say, at 1 it samples from Bayes' posterior under
     a flat prior, and towards infinity it minimises the training loss. Raises `InvalidValue` for a greed that
     is negative or not finite.
     """
-    if not 0 <= greed < np.inf:
-        raise InvalidValue(f"greed must be finite and at least 0, got {greed}; try 1")
     weighed = np.exp2(-greed * (problem.code_length - problem.code_length.min(axis=-1, keepdims=True)))
     return np.asarray(weighed / weighed.sum(axis=-1, keepdims=True))
 
 
-def four_inputs(rate: float, num_examples: int, doubt: float = 0.1) -> Problem:
+@checked
+def four_inputs(rate: Rate, num_examples: Count, doubt: Positive = 0.1) -> Problem:
     """The problem of lesson 03: four inputs, two of each class, given labels wrong with probability `rate`,
     and all sixteen tables.
     """
@@ -219,6 +217,14 @@ def four_inputs(rate: float, num_examples: int, doubt: float = 0.1) -> Problem:
         classifiers=tables(num_inputs=4, num_classes=2, doubt=doubt),
         num_examples=num_examples,
     )
+
+
+def _check_size(values: int, length: int, each: int) -> None:
+    if length * math.log2(values) + math.log2(each) > math.log2(LARGEST):
+        raise InvalidValue(
+            f"a problem must hold at most {LARGEST} numbers, got {values}^{length} times {each}; "
+            "take fewer examples, inputs, classes or weights"
+        )
 
 
 def _vectors(num_values: int, length: int) -> IntArray:

@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lnlib.checks import Count, checked
 from lnlib.data.task import Task
 from lnlib.errors import InvalidValue, unknown_name
 from lnlib.methods.base import cross_entropy, one_hot
@@ -129,14 +130,15 @@ def evaluation_roc(scores: Float[Scores, " examples"], wrong: Bool[Marks, " exam
     return pd.DataFrame(dict(zip(columns, roc_curve(wrong, scores), strict=True)))
 
 
+@checked
 def evaluation_precision(
-    scores: Float[Scores, " examples"], wrong: Bool[Marks, " examples"], k: int
+    scores: Float[Scores, " examples"], wrong: Bool[Marks, " examples"], k: Count
 ) -> float:
     """The share of wrong labels among the `k` highest scores; equal scores keep their order.
 
     Raises `InvalidValue` for a k that is not from 1 to the number of scores.
     """
-    if not 1 <= k <= len(scores):
+    if k > len(scores):
         raise InvalidValue(f"k must lie in 1 to the {len(scores)} scores, got {k}; try k={len(scores)}")
     return float(wrong[np.argsort(-scores, kind="stable")[:k]].mean())
 

@@ -9,14 +9,16 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from lnlib.checks import Count, Share, checked
 from lnlib.nets.weighting import WeightFromLoss
 
 ENDS = 3
 """How many of the largest classes are called the head, and how many of the smallest the tail."""
 
 
+@checked
 def class_means(
-    values: Float[Tensor, " examples"], labels: Int[Tensor, " examples"], num_classes: int
+    values: Float[Tensor, " examples"], labels: Int[Tensor, " examples"], num_classes: Count
 ) -> Float[Tensor, " classes"]:
     """The mean of values (N,) over the examples of each class (K,); NaN for a class without examples."""
     counts = torch.bincount(labels, minlength=num_classes)
@@ -30,7 +32,8 @@ def class_accuracy(
     return class_means((logits.argmax(dim=1) == labels).double(), labels, logits.shape[1])
 
 
-def effective_number(counts: Float[Tensor, " classes"], beta: float) -> Float[Tensor, " classes"]:
+@checked
+def effective_number(counts: Float[Tensor, " classes"], beta: Share) -> Float[Tensor, " classes"]:
     """(1 − β^n)/(1 − β) for classes of n examples: how many different ones to expect if each is drawn from N
     and β = (N − 1)/N, since the j-th is new with the chance β^(j−1); n itself for β = 1.
 

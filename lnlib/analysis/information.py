@@ -11,12 +11,14 @@ import pandas as pd
 from scipy.special import log_ndtr, xlogy
 
 from lnlib import bounds
+from lnlib.checks import Positive, Several, checked
 from lnlib.errors import InvalidValue
 from lnlib.methods.limit import Distribution
 
 
+@checked
 def information_bounds(
-    history: pd.DataFrame, sigma: float, num_classes: int, q: Distribution = "gaussian"
+    history: pd.DataFrame, sigma: Positive, num_classes: Several, q: Distribution = "gaussian"
 ) -> pd.DataFrame:
     """I(w; y|x)/n by epoch, in bits per label: columns epoch, at_least, at_most.
 
@@ -41,16 +43,13 @@ def information_bounds(
     )
 
 
-def laplace_channel_information(signal_variance: float, noise_variance: float = 1.0) -> float:
+@checked
+def laplace_channel_information(signal_variance: Positive, noise_variance: Positive = 1.0) -> float:
     """I(X; X + ε) in bits for X ~ N(0, `signal_variance`) and Laplace ε of `noise_variance`, by integration.
 
     What Proposition 3.1 would allow if it held for Laplace noise as it stands is ½·log2(1 + signal/noise);
     the information is larger. Raises `InvalidValue` for a variance that is not positive.
     """
-    if not (signal_variance > 0 and noise_variance > 0):
-        raise InvalidValue(
-            f"variances must be positive, got {signal_variance} and {noise_variance}; try 1.0 for both"
-        )
     spread, scale = math.sqrt(signal_variance), math.sqrt(noise_variance / 2)
     reach = 12 * (spread + math.sqrt(noise_variance))
     x = np.linspace(-reach, reach, 200_001)

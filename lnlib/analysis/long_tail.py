@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lnlib.analysis.imbalance import ENDS, class_accuracy, class_means
+from lnlib.checks import Count, Seed, checked
 from lnlib.data.task import Task
 from lnlib.methods import (
     L2RW,
@@ -46,7 +47,8 @@ Array = NDArray[np.float64]
 OnStep = Callable[[int, int], None]
 
 
-def settings(epochs: int) -> dict[str, Any]:
+@checked
+def settings(epochs: Count) -> dict[str, Any]:
     """What `sweep` needs: plain SGD, so that the virtual step is the real one, its learning rate falling
     after two thirds and five sixths of the epochs.
     """
@@ -90,8 +92,9 @@ class ByClass:
         return tail / head if head else np.inf
 
 
+@checked
 def follow(
-    method: Method, tasks: Sequence[Task], epochs: int, seed: int = 0, on_step: OnStep | None = None
+    method: Method, tasks: Sequence[Task], epochs: Count, seed: Seed = 0, on_step: OnStep | None = None
 ) -> ByClass:
     """Train a method on tasks of equal sizes as one sweep, with the seeds seed, seed + 1, ..., and look at
     the classes after each epoch. Raises what `sweep` and `on_step` raise.

@@ -12,6 +12,7 @@ from scipy.special import ndtri
 from torch import Tensor
 
 from lnlib import bounds
+from lnlib.checks import Count, Part, checked
 
 
 class Split(NamedTuple):
@@ -54,12 +55,13 @@ class MemorizedBits(NamedTuple):
     high: NDArray[np.float64]
 
 
+@checked
 def memorized_bits(
     error_rate: float | NDArray[np.float64],
-    num_examples: int,
+    num_examples: Count,
     matrix: NDArray[np.float64],
     prior: NDArray[np.float64],
-    confidence: float = 0.95,
+    confidence: Part = 0.95,
 ) -> MemorizedBits:
     """I(w; y | x)/n in bits that training errors at `error_rate` (any shape) prove for labels drawn from
     `matrix`.
@@ -69,7 +71,7 @@ def memorized_bits(
     at the realised rate. The band is the bound at the error rate plus and minus what that draw allows at
     `confidence` (Wilson's interval). Source: the rate-distortion form of LIMIT's Theorem 2.1, read backwards.
     """
-    rate = np.asarray(error_rate, dtype=np.float64)
+    rate = bounds.check_rate(error_rate)
     z = float(ndtri((1 + confidence) / 2))
     centre = (rate + z**2 / (2 * num_examples)) / (1 + z**2 / num_examples)
     reach = (

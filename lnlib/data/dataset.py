@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import platformdirs
@@ -12,6 +13,7 @@ from jaxtyping import Float32, UInt8
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lnlib.checks import Count, Finite, Positive, checked
 from lnlib.data.lazy import LazyImages
 from lnlib.errors import InvalidValue
 
@@ -24,6 +26,7 @@ OnPicture = Callable[[int, int], None]
 """Called with the number done and the number in all while something is read that takes time."""
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """Images, true labels and a clean test set, on the CPU.
@@ -41,11 +44,11 @@ class Dataset:
     test_images: Tensor | LazyImages = field(repr=False)
     test_labels: Tensor = field(repr=False)
     class_names: tuple[str, ...]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    mean: Annotated[tuple[Finite, ...], "compute it from the training images"]
+    std: Annotated[tuple[Positive, ...], "compute it from the training images"]
     train_files: tuple[str, ...] = field(default=(), repr=False)
     """of pictures in a folder: the training images' paths below it, row by row; empty elsewhere"""
-    num_clean: int | None = None
+    num_clean: Annotated[Count | None, "use None for a data set with true labels"] = None
     test_files: tuple[str, ...] = field(default=(), repr=False)
     """the same of the test images"""
     given_labels: Tensor | None = field(default=None, repr=False)
@@ -90,15 +93,15 @@ class Dataset:
                 f"{self.name} must have num_clean or given_labels, got both; use given_labels where every "
                 "true label is known"
             )
-        if self.num_clean is not None and not 0 < self.num_clean < len(self.train_labels):
+        if self.num_clean is not None and self.num_clean >= len(self.train_labels):
             raise InvalidValue(
                 f"num_clean must lie in 1 to {len(self.train_labels) - 1}, got {self.num_clean}; "
                 "use None for a data set with true labels"
             )
         channels = self.image_shape[0]
-        if len(self.mean) != channels or len(self.std) != channels or not all(std > 0 for std in self.std):
+        if len(self.mean) != channels or len(self.std) != channels:
             raise InvalidValue(
-                f"{self.name} needs a mean and a positive std for each of {channels} channels, "
+                f"{self.name} needs a mean and a std for each of {channels} channels, "
                 f"got {self.mean} and {self.std}; compute them from the training images"
             )
 

@@ -10,6 +10,7 @@ import platformdirs
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from lnlib.checks import Count, Part, Seed, checked
 from lnlib.data.dataset import (
     Dataset,
     OnPicture,
@@ -23,11 +24,12 @@ from lnlib.files import whole_file
 from lnlib.seeding import stream
 
 
+@checked
 def image_folder(
     path: str | os.PathLike[str],
-    size: int = 28,
-    test_fraction: float = 0.2,
-    seed: int = 0,
+    size: Count = 28,
+    test_fraction: Part = 0.2,
+    seed: Seed = 0,
     progress: OnPicture | None = None,
 ) -> Dataset:
     """The reader's own pictures: path/CLASS/*, or path/train/CLASS/* and path/test/CLASS/*.
@@ -39,10 +41,6 @@ def image_folder(
     bad size or share.
     """
     root = Path(path).expanduser()
-    if size < 1:
-        raise InvalidValue(f"size must be at least 1 pixel, got {size}; 28 is MNIST's")
-    if not 0 < test_fraction < 1:
-        raise InvalidValue(f"test_fraction must lie in (0, 1), got {test_fraction}; try 0.2")
     if not root.is_dir():
         raise DataUnavailable(f"there is no folder {root}; give the folder that holds one folder per class")
     if (root / "train").is_dir() and (root / "test").is_dir():

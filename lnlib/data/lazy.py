@@ -9,6 +9,7 @@ from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor
 
+from lnlib.checks import Count, checked
 from lnlib.errors import DataUnavailable
 
 
@@ -21,7 +22,8 @@ class LazyImages:
 
     dtype, ndim = torch.uint8, 4
 
-    def __init__(self, root: Path, files: Sequence[str], side: int) -> None:
+    @checked
+    def __init__(self, root: Path, files: Sequence[str], side: Count) -> None:
         self.root, self.side = root, side
         # Bytes in one array: a million Python strings would be copied into every loading process.
         self._files = np.array([file.encode() for file in files])

@@ -7,6 +7,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch.utils.data import Dataset as TorchDataset
 
+from lnlib.checks import Part, Seed, checked
 from lnlib.data.dataset import Dataset, check_every_class, stratified_order, with_statistics
 from lnlib.errors import InvalidValue
 from lnlib.seeding import stream
@@ -14,14 +15,15 @@ from lnlib.seeding import stream
 REMEDY = "add examples of it, or leave it out"
 
 
+@checked
 def from_arrays(
     images: ArrayLike | torch.Tensor,
     labels: ArrayLike | torch.Tensor,
     test_images: ArrayLike | torch.Tensor | None = None,
     test_labels: ArrayLike | torch.Tensor | None = None,
     *,
-    test_fraction: float = 0.2,
-    seed: int = 0,
+    test_fraction: Part = 0.2,
+    seed: Seed = 0,
     name: str = "own data",
 ) -> Dataset:
     """A data set from images (N, H, W), (N, C, H, W) or (N, H, W, C), uint8 or floats in [0, 1], and their
@@ -50,8 +52,6 @@ def from_arrays(
                 f"the test set has the class {unknown[0]!r}, which the training set lacks; {REMEDY}"
             )
     else:
-        if not 0 < test_fraction < 1:
-            raise InvalidValue(f"test_fraction must lie in (0, 1), got {test_fraction}; try 0.2")
         order = stratified_order(np.searchsorted(classes, named), stream(seed, "own data test"))
         num_test = round(test_fraction * len(rows))
         train, test = np.sort(order[num_test:]), np.sort(order[:num_test])

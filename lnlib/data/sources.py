@@ -11,10 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
+from lnlib.checks import checked
 from lnlib.data import animal10n, idx
 from lnlib.data.cifar import JPEG_TITLE, old_pickles, read_cifar, read_cifar_jpeg
 from lnlib.data.clothing1m import has_lists, read_clothing1m
@@ -32,11 +33,13 @@ from lnlib.data.human import with_human_labels
 from lnlib.errors import DataUnavailable, unknown_name
 from lnlib.seeding import stream
 
+DataName = Annotated[str, "try 'digits', or 'folder:' and a path"]
 FOLDER = "folder:"
 """What stands before a path where a data set's name is asked for."""
 
 
-def load(name: str, progress: OnPicture | None = None) -> Dataset:
+@checked
+def load(name: DataName, progress: OnPicture | None = None) -> Dataset:
     """The data set of a name that `available` lists, or "folder:PATH" for `image_folder(PATH)`.
 
     Downloads nothing. `progress(done, total)` is called while pictures are decoded or counted. Raises
@@ -62,7 +65,8 @@ def available() -> list[DatasetInfo]:
     return [one.info for one in _KNOWN]
 
 
-def fetch(name: str) -> None:
+@checked
+def fetch(name: DataName) -> None:
     """Download a data set into `data_root()` with torchvision, which knows its mirrors and checksums.
 
     Does nothing where the data set is already there. Archives that lie in its folder are used before the

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from lnlib import noise
+from lnlib.checks import Count, Factor, Part, Seed, Whole, checked
 from lnlib.data.dataset import Dataset, check_every_class, stratified_order
 from lnlib.data.lazy import LazyImages
 from lnlib.errors import InvalidValue, unknown_name
@@ -75,6 +76,7 @@ class Visible:
     image_shape: tuple[int, int, int]
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Task:
     """A data set under label noise, cut into disjoint splits; made by `make_task` or `given_task`.
@@ -89,7 +91,7 @@ class Task:
     test: Split
     meta: Split | None
     truth: Truth = field(repr=False)
-    seed: int
+    seed: Seed
     label_hash: str
     """Tells apart tasks whose splits or given labels differ: 16 hexadecimal digits of a SHA-256."""
 
@@ -150,15 +152,16 @@ class Task:
         return Visible(self.train, self.validation, self.meta, self.num_classes, self.image_shape)
 
 
+@checked
 def make_task(
     dataset: Dataset,
     transition_matrix: ArrayLike,
-    seed: int = 0,
+    seed: Seed = 0,
     *,
-    train_size: int | None = None,
-    validation: float | int = 0.2,
-    meta_size: int = 0,
-    imbalance: float = 1.0,
+    train_size: Count | None = None,
+    validation: Part | Count = 0.2,
+    meta_size: Whole = 0,
+    imbalance: Factor = 1.0,
 ) -> Task:
     """The task of learning `dataset` under the noise of a matrix (K, K).
 
@@ -192,13 +195,14 @@ def make_task(
     return _known_task(dataset, given, matrix, seed, rows)
 
 
+@checked
 def given_task(
     dataset: Dataset,
-    seed: int = 0,
+    seed: Seed = 0,
     *,
-    train_size: int | None = None,
-    validation: float | int | None = None,
-    meta_size: int = 0,
+    train_size: Count | None = None,
+    validation: Part | Count | None = None,
+    meta_size: Whole = 0,
 ) -> Task:
     """The task of learning a data set whose training labels are noisy already.
 
@@ -252,13 +256,14 @@ def given_task(
     return _task(dataset, splits, truth, seed)
 
 
+@checked
 def split_rows(
     dataset: Dataset,
-    seed: int,
-    train_size: int | None = None,
-    validation: float | int = 0.2,
-    meta_size: int = 0,
-    imbalance: float = 1.0,
+    seed: Seed,
+    train_size: Count | None = None,
+    validation: Part | Count = 0.2,
+    meta_size: Whole = 0,
+    imbalance: Factor = 1.0,
 ) -> dict[str, NDArray[np.int64]]:
     """The rows of the "training", "validation" and "meta" splits of a data set whose true labels are known.
 
@@ -361,11 +366,7 @@ def _task(dataset: Dataset, splits: Mapping[str, Split], truth: Truth, seed: int
 
 def _count(share: float | int, total: int) -> int:
     """A share of `total`, or the number itself."""
-    if not isinstance(share, float):
-        return share
-    if not 0 < share < 1:
-        raise InvalidValue(f"validation must be a share in (0, 1) or a whole number, got {share}; try 0.2")
-    return round(share * total)
+    return round(share * total) if isinstance(share, float) else share
 
 
 def _sizes(total: int, train_size: int | None, validation: float | int, meta_size: int) -> tuple[int, int]:
@@ -373,7 +374,7 @@ def _sizes(total: int, train_size: int | None, validation: float | int, meta_siz
     validation = _count(validation, total)
     left = total - validation - meta_size
     num_train = left if train_size is None else train_size
-    if min(validation, meta_size, num_train) < 0 or num_train > left:
+    if not 0 <= num_train <= left:
         raise InvalidValue(
             f"validation, meta_size and train_size must be counts that sum to at most the {total} images, "
             f"got {validation}, {meta_size} and {train_size}; make them smaller"

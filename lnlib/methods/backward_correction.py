@@ -8,10 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lnlib.checks import checked
 from lnlib.methods.base import Batch, Nets
 from lnlib.methods.transition import MatrixCorrection
 
 
+@checked
 @dataclass(frozen=True)
 class BackwardCorrection(MatrixCorrection):
     """The mean of Σ_j (T⁻¹)_yj · (−log s_j): in expectation over the noise, cross-entropy on the true labels.

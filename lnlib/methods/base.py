@@ -224,7 +224,8 @@ class Method:
         """The hyper-parameters that may differ between the members of one stack: the numbers declared as
         float.
         """
-        return {part.name: float(getattr(self, part.name)) for part in fields(self) if part.type is float}
+        kinds = {part.name: getattr(part.type, "__origin__", part.type) for part in fields(self)}
+        return {name: float(getattr(self, name)) for name, kind in kinds.items() if kind is float}
 
     def with_values(self: AnyMethod, values: Mapping[str, Any]) -> AnyMethod:
         """The same method with tensors in place of some floats; unchecked, for the engine."""
@@ -250,11 +251,3 @@ def mean_one(raw: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
     """Weights (N,) divided by their mean; all zero where it is."""
     mean = raw.mean()
     return raw / (mean + (mean == 0))
-
-
-def check_nonnegative(method: Method, **values: float) -> None:
-    """Raise `InvalidValue` for a hyper-parameter that is negative, infinite or not a number."""
-    for name, value in values.items():
-        if not 0 <= value < float("inf"):
-            expected = "finite" if value > 0 else "at least 0"
-            raise InvalidValue(f"{method.name}: {name} must be {expected}, got {value}; try {name}=1.0")

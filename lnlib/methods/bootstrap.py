@@ -5,17 +5,18 @@ Reed et al. (2015).
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
 
-from lnlib.errors import InvalidValue
+from lnlib.checks import Share, checked
 from lnlib.methods.base import Batch, Method, Nets, one_hot
 
 USUAL_BETA = {"hard": 0.8, "soft": 0.95}
 
 
+@checked
 @dataclass(frozen=True)
 class Bootstrap(Method):
     """Cross-entropy against the target βY + (1 − β)P: P is the softmax s, or the one-hot vector of its
@@ -28,13 +29,7 @@ class Bootstrap(Method):
     """
 
     kind: Literal["hard", "soft"] = "hard"
-    beta: float | None = None
-
-    def __post_init__(self) -> None:
-        if self.kind not in USUAL_BETA:
-            raise InvalidValue(f"kind must be 'hard' or 'soft', got {self.kind!r}; try kind='hard'")
-        if not 0 <= self.trust <= 1:
-            raise InvalidValue(f"beta must lie in [0, 1], got {self.beta}; try beta={USUAL_BETA[self.kind]}")
+    beta: Annotated[Share | None, "leave it out for the usual value"] = None
 
     @property
     def trust(self) -> float:

@@ -10,12 +10,13 @@ import torch
 from jaxtyping import Float, Float64, Int
 from torch import Tensor, nn
 
+from lnlib.checks import Rate, checked
 from lnlib.data.task import Visible
-from lnlib.errors import InvalidValue
 from lnlib.methods.base import Batch, Method, Nets, NewNet, TrainingData, cross_entropy, mean_one
 from lnlib.nets import Memory
 
 
+@checked
 @dataclass(frozen=True)
 class ClassBalanced(Method):
     """The mean of −α_y log softmax(h(x))_y; the weights α are `class_balanced_weights` of the given labels of
@@ -25,11 +26,7 @@ class ClassBalanced(Method):
     authors' scripts, .9999. Raises `InvalidValue` for β outside [0, 1).
     """
 
-    beta: float = 0.9999
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.beta < 1:
-            raise InvalidValue(f"beta must lie in [0, 1), got {self.beta}; try beta=0.9999")
+    beta: Rate = 0.9999
 
     def networks(self, new_net: NewNet, task: Visible) -> dict[str, nn.Module]:
         """The classifier, and the classes' weights as its memory."""

@@ -6,13 +6,14 @@ Han et al. (2018), algorithm 1.
 
 from dataclasses import dataclass
 from math import log
+from typing import Annotated
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from lnlib.checks import Count, Positive, Rate, checked
 from lnlib.data.task import Visible
-from lnlib.errors import InvalidValue
 from lnlib.methods.base import Batch, Method, Nets, NewNet, Phase, cross_entropy
 
 BOTH = ("classifier", "peer")
@@ -20,6 +21,7 @@ ROUNDING = 1e-3
 """Of an example, lest rounding lose one that a share of the batch counts in full."""
 
 
+@checked
 @dataclass(frozen=True)
 class CoTeaching(Method):
     """Cross-entropy of each network, averaged over the share R(t) of the batch that has the smallest losses
@@ -33,19 +35,9 @@ class CoTeaching(Method):
     fewer than one ramp epoch.
     """
 
-    forget_rate: float = 0.2
-    ramp_epochs: int = 10
-    exponent: float = 1.0
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.forget_rate < 1:
-            raise InvalidValue(
-                f"forget_rate must lie in [0, 1), got {self.forget_rate}; use the effective error rate"
-            )
-        if self.ramp_epochs < 1:
-            raise InvalidValue(f"ramp_epochs must be at least 1, got {self.ramp_epochs}; try ramp_epochs=10")
-        if not self.exponent > 0:
-            raise InvalidValue(f"exponent must be positive, got {self.exponent}; try exponent=1.0")
+    forget_rate: Annotated[Rate, "use the effective error rate"] = 0.2
+    ramp_epochs: Count = 10
+    exponent: Positive = 1.0
 
     def networks(self, new_net: NewNet, task: Visible) -> dict[str, nn.Module]:
         """The classifier and its peer, which differ by their first weights."""

@@ -4,9 +4,11 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from lnlib.checks import checked
 from lnlib.methods.base import Batch, Method, Nets, cross_entropy
 
 
+@checked
 @dataclass(frozen=True)
 class CrossEntropy(Method):
     """The mean of −log softmax(h(x))_y over the batch; its gradient at the logits of one example is (s −

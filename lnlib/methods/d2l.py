@@ -7,14 +7,15 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from lnlib.checks import Several, Whole, checked
 from lnlib.data.task import Visible
-from lnlib.errors import InvalidValue
 from lnlib.methods.base import Batch, Method, Nets, NewNet, TrainingData, cross_entropy
 from lnlib.nets import Memory, Net
 
 BATCH, BATCHES, NEIGHBOURS = 128, 10, 20
 
 
+@checked
 @dataclass(frozen=True)
 class D2L(Method):
     """Cross-entropy until the features' local intrinsic dimensionality (LID) turns up, then on α·y + (1 −
@@ -29,15 +30,8 @@ class D2L(Method):
     `init_epoch` and a `window` below 2.
     """
 
-    init_epoch: int = 5
-    window: int = 5
-
-    def __post_init__(self) -> None:
-        if self.init_epoch < 0 or self.window < 2:
-            raise InvalidValue(
-                f"init_epoch must be at least 0 and window at least 2, got {self.init_epoch} and "
-                f"{self.window}; try D2L(init_epoch=5, window=5)"
-            )
+    init_epoch: Whole = 5
+    window: Several = 5
 
     def networks(self, new_net: NewNet, task: Visible) -> dict[str, nn.Module]:
         """The classifier, its copy of the epoch before, and the memory of dimensionalities."""

@@ -7,12 +7,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lnlib.checks import Positive, checked
 from lnlib.methods.base import Batch, Method, Nets, Phase, WarmStart
 from lnlib.optimizers import Adam
 
 OFFSET = 1e-3
 
 
+@checked
 @dataclass(frozen=True)
 class DMI(Method):
     """−log(|det U| + .001), where U = YᵀS is the batch's confusion (K, K) of given labels and predictions.
@@ -23,7 +25,7 @@ class DMI(Method):
     (Adam; the paper's grid is 1e-3 to 1e-6), by default the run's. Negative values are normal.
     """
 
-    lr: float | None = None
+    lr: Positive | None = None
 
     @property
     def warm_start(self) -> dict[str, WarmStart]:

@@ -3,13 +3,16 @@
 """
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from torch import Tensor
 
+from lnlib.checks import Count, checked
 from lnlib.errors import InvalidValue
 from lnlib.methods.base import Batch, Method, Nets, Phase, TrainingData, cross_entropy
 
 
+@checked
 @dataclass(frozen=True)
 class FineTuning(Method):
     """Mean cross-entropy: on the given labels, and in the `last_epochs` on batches of the meta set only.
@@ -21,13 +24,7 @@ class FineTuning(Method):
     than `last_epochs`.
     """
 
-    last_epochs: int = 10
-
-    def __post_init__(self) -> None:
-        if self.last_epochs < 1:
-            raise InvalidValue(
-                f"last_epochs must be at least 1, got {self.last_epochs}; cross-entropy trains without them"
-            )
+    last_epochs: Annotated[Count, "cross-entropy trains without them"] = 10
 
     @property
     def phases(self) -> tuple[Phase, ...]:

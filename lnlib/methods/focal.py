@@ -8,11 +8,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lnlib.methods.base import Batch, Method, Nets, check_nonnegative, cross_entropy
+from lnlib.checks import NonNegative, checked
+from lnlib.methods.base import Batch, Method, Nets, cross_entropy
 
 SMALLEST = 1e-12
 
 
+@checked
 @dataclass(frozen=True)
 class FocalLoss(Method):
     """The mean of −(1 − p_y)^γ log p_y, where p is the softmax of the logits; γ = 0 is cross-entropy.
@@ -22,10 +24,7 @@ class FocalLoss(Method):
     against the original). Raises `InvalidValue` for a negative γ.
     """
 
-    gamma: float = 1.0
-
-    def __post_init__(self) -> None:
-        check_nonnegative(self, gamma=self.gamma)
+    gamma: NonNegative = 1.0
 
     def loss(self, nets: Nets, batch: Batch) -> Tensor:
         """Mean focal loss on the given labels, in nats."""

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lnlib.checks import checked
 from lnlib.methods.base import Batch, Nets
 from lnlib.methods.transition import MatrixCorrection
 
 SMALLEST = 1e-10
 
 
+@checked
 @dataclass(frozen=True)
 class ForwardCorrection(MatrixCorrection):
     """The mean of −log (sᵀT)_y: s is the softmax of the logits, T the transition matrix."""

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from lnlib.checks import checked
 from lnlib.data.task import Visible
 from lnlib.errors import InvalidValue
 from lnlib.methods.base import (
@@ -31,6 +32,7 @@ CHUNK = 256
 one as one batch."""
 
 
+@checked
 @dataclass(frozen=True)
 class L2RW(Method):
     """w ∝ max(−∂L_meta/∂ε, 0) at ε = 0, where ε weighs the examples of a virtual step: an example counts as

@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from lnlib.checks import Count, NonNegative, Positive, checked
 from lnlib.data.task import Visible
-from lnlib.errors import InvalidValue
 from lnlib.methods.base import (
     Batch,
     Draw,
@@ -16,12 +16,12 @@ from lnlib.methods.base import (
     NewNet,
     TrainingData,
     WarmStart,
-    check_nonnegative,
     cross_entropy,
 )
 from lnlib.nets import Memory
 
 
+@checked
 @dataclass(frozen=True)
 class LCCN(Method):
     """Cross-entropy on latent labels z, one an example, drawn anew in each batch: z ~ Cat(∝ p(z|x)·T[z, y]).
@@ -34,17 +34,9 @@ class LCCN(Method):
     a negative `warmup` and `every` below 1.
     """
 
-    alpha: float = 1.0
-    warmup: float = 0.43
-    every: int = 200
-
-    def __post_init__(self) -> None:
-        check_nonnegative(self, alpha=self.alpha, warmup=self.warmup)
-        if not self.alpha or self.every < 1:
-            raise InvalidValue(
-                f"alpha must be positive and every at least 1, got {self.alpha} and {self.every}; "
-                "try LCCN(alpha=1.0, every=200)"
-            )
+    alpha: Positive = 1.0
+    warmup: NonNegative = 0.43
+    every: Count = 200
 
     @property
     def warm_start(self) -> dict[str, WarmStart]:

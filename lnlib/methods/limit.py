@@ -6,18 +6,19 @@ sampling.
 
 from dataclasses import dataclass
 from math import sqrt
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor, nn
 
+from lnlib.checks import NonNegative, Positive, checked
 from lnlib.data.task import Visible
-from lnlib.errors import InvalidValue
-from lnlib.methods.base import Batch, Draw, Method, Nets, NewNet, Phase, WarmStart, check_nonnegative
+from lnlib.methods.base import Batch, Draw, Method, Nets, NewNet, Phase, WarmStart
 
 Distribution = Literal["gaussian", "laplace"]
 
 
+@checked
 @dataclass(frozen=True)
 class LIMIT(Method):
     """The classifier's logits a receive the predicted gradient μ = s(a) − s(r) in place of s(a) − y; r is the
@@ -34,22 +35,11 @@ class LIMIT(Method):
     """
 
     q: Distribution = "laplace"
-    beta: float = 10.0
+    beta: NonNegative = 10.0
     sampling: bool = False
-    sigma: float = 0.1
+    sigma: NonNegative = 0.1
     scale: Literal["mean", "reference"] = "mean"
     init: Literal["fresh", "cross-entropy", "reference"] = "fresh"
-
-    def __post_init__(self) -> None:
-        if self.q not in ("gaussian", "laplace"):
-            raise InvalidValue(f"q must be 'gaussian' or 'laplace', got {self.q!r}; try LIMIT(q='laplace')")
-        if self.scale not in ("mean", "reference"):
-            raise InvalidValue(f"scale must be 'mean' or 'reference', got {self.scale!r}; try scale='mean'")
-        if self.init not in ("fresh", "cross-entropy", "reference"):
-            raise InvalidValue(
-                f"init must be 'fresh', 'cross-entropy' or 'reference', got {self.init!r}; try init='fresh'"
-            )
-        check_nonnegative(self, beta=self.beta, sigma=self.sigma)
 
     @property
     def warm_start(self) -> dict[str, WarmStart]:
@@ -103,13 +93,12 @@ def squared_norm(rows: Tensor) -> Tensor:
     return rows.square().sum(dim=1)
 
 
-def lambda_to_sigma(lam: float, q: Distribution) -> float:
+@checked
+def lambda_to_sigma(lam: Annotated[Positive, "the reference grid starts at 5"], q: Distribution) -> float:
     """The standard deviation σ of q that the reference code's λ stands for: √(1/(2λ)) for Gaussian q, √2/λ
     for Laplace q.
 
     The paper uses λ for the weight of the information term, which the reference code leaves at 1. Raises
     `InvalidValue` for λ ≤ 0.
     """
-    if not lam > 0:
-        raise InvalidValue(f"lambda must be positive, got {lam}; the reference grid starts at 5")
     return sqrt(1 / (2 * lam)) if q == "gaussian" else sqrt(2) / lam

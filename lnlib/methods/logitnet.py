@@ -7,11 +7,13 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from lnlib.checks import checked
 from lnlib.methods.base import Nets
 from lnlib.methods.meta_weighting import MetaWeighting
 from lnlib.nets.weighting import WeightFromLogits
 
 
+@checked
 @dataclass(frozen=True)
 class LogitNet(MetaWeighting):
     """w̃ = MLP(z ⊙ e(y)): logits z, an embedding e of the given label; see `MetaWeighting`.

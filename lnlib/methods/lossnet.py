@@ -7,11 +7,13 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from lnlib.checks import checked
 from lnlib.methods.base import Nets, cross_entropy
 from lnlib.methods.meta_weighting import MetaWeighting
 from lnlib.nets.weighting import WeightFromLoss
 
 
+@checked
 @dataclass(frozen=True)
 class LossNet(MetaWeighting):
     """w̃ = σ(W₂ ReLU(W₁ ℓ)), where ℓ is the example's cross-entropy; see `MetaWeighting`."""

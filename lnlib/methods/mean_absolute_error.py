@@ -7,9 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lnlib.checks import checked
 from lnlib.methods.base import Batch, Method, Nets
 
 
+@checked
 @dataclass(frozen=True)
 class MeanAbsoluteError(Method):
     """The mean over the batch of Σ_k |y_k − s_k| = 2(1 − s_y), s the softmax of the logits.

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from lnlib.checks import Count, NonNegative, Share, checked
 from lnlib.data.task import Visible
 from lnlib.errors import InvalidValue
 from lnlib.methods.base import (
@@ -21,7 +22,6 @@ from lnlib.methods.base import (
     Nets,
     NewNet,
     TrainingData,
-    check_nonnegative,
     cross_entropy,
     mean_one,
 )
@@ -46,6 +46,7 @@ class Seen(NamedTuple):
     percents: Int[Tensor, " batch"]
 
 
+@checked
 @dataclass(frozen=True)
 class MentorNet(Method):
     """The batch's mean of v·cross-entropy, where a second network, the mentor, sets the weights v.
@@ -68,27 +69,13 @@ class MentorNet(Method):
     """
 
     curriculum: Literal["predefined", "learned"] = "predefined"
-    percentile: float = 0.75
-    decay: float = 0.5
-    gamma: float = 1.0
-    early_dropout: float = 0.5
-    dropout: float = 0.05
-    corruption: float = 0.4
-    mentor_steps: int = 1000
-
-    def __post_init__(self) -> None:
-        if self.curriculum not in ("predefined", "learned"):
-            raise InvalidValue(
-                f"curriculum must be 'predefined' or 'learned', got {self.curriculum!r}; try 'predefined'"
-            )
-        if self.mentor_steps < 1:
-            raise InvalidValue(f"mentor_steps must be at least 1, got {self.mentor_steps}; try 1000")
-        for name in ("percentile", "decay", "early_dropout", "dropout", "corruption"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise InvalidValue(
-                    f"{name} must lie in [0, 1], got {getattr(self, name)}; leave it out for the usual value"
-                )
-        check_nonnegative(self, gamma=self.gamma)
+    percentile: Share = 0.75
+    decay: Share = 0.5
+    gamma: NonNegative = 1.0
+    early_dropout: Share = 0.5
+    dropout: Share = 0.05
+    corruption: Share = 0.4
+    mentor_steps: Count = 1000
 
     def networks(self, new_net: NewNet, task: Visible) -> dict[str, nn.Module]:
         """The classifier, the mentor, and the running percentile as memory."""

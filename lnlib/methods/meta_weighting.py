@@ -6,12 +6,13 @@ weighed.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from lnlib.checks import Count, Rate, checked
 from lnlib.data.task import Visible
 from lnlib.device import full_precision
 from lnlib.errors import InvalidValue
@@ -34,6 +35,7 @@ from lnlib.optimizers import Adam, Optimizer
 Normalization = Literal["sum", "paper", "mean"]
 
 
+@checked
 @dataclass(frozen=True)
 class MetaWeighting(Method):
     """Every `interval` steps the weighting network takes a step on the meta loss after a virtual step of the
@@ -50,30 +52,12 @@ class MetaWeighting(Method):
     """
 
     steps_virtually: ClassVar[bool] = True
-    interval: int = 1
+    interval: Annotated[Count, "1 updates at every step"] = 1
     normalization: Normalization = "sum"
     virtual_step: Literal["plain", "momentum"] = "plain"
-    momentum: float = 0.9
+    momentum: Rate = 0.9
     meta_optimizer: Optimizer = Adam(1e-3, weight_decay=5e-4)
-    hidden: int = HIDDEN
-
-    def __post_init__(self) -> None:
-        for name, meaning in (("interval", "1 updates at every step"), ("hidden", "Meta-Weight-Net has 100")):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise InvalidValue(
-                    f"{self.name}: {name} must be a whole number from 1, got {value!r}; {meaning}"
-                )
-        if self.normalization not in ("sum", "paper", "mean"):
-            raise InvalidValue(
-                f"normalization must be 'sum', 'paper' or 'mean', got {self.normalization!r}; try 'sum'"
-            )
-        if self.virtual_step not in ("plain", "momentum"):
-            raise InvalidValue(
-                f"virtual_step must be 'plain' or 'momentum', got {self.virtual_step!r}; try 'plain'"
-            )
-        if not 0 <= self.momentum < 1:
-            raise InvalidValue(f"momentum must lie in [0, 1), got {self.momentum}; try momentum=0.9")
+    hidden: Count = HIDDEN
 
     # What the three networks fill in.
 

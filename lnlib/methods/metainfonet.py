@@ -5,16 +5,17 @@ MetaInfoNet, section 4.3 and eq. (7).
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from torch import Tensor, nn
 
-from lnlib.errors import InvalidValue
-from lnlib.methods.base import Draw, Nets, check_nonnegative
+from lnlib.checks import Count, Finite, NonNegative, checked
+from lnlib.methods.base import Draw, Nets
 from lnlib.methods.meta_weighting import MetaWeighting
 from lnlib.nets.weighting import LOG_VARIANCE, Gaussians, WeightThroughBottleneck
 
 
+@checked
 @dataclass(frozen=True)
 class MetaInfoNet(MetaWeighting):
     """w̃ = MLP(ψ′ ⊙ e(y)): ψ is drawn from a Gaussian that depends on the logits z, ψ′ is linear in [ψ; z];
@@ -27,21 +28,11 @@ class MetaInfoNet(MetaWeighting):
     `InvalidValue` for λ that is negative or not finite and d below 1.
     """
 
-    lam: float = 0.1
+    lam: NonNegative = 0.1
     skip: bool = True
-    dimensions: int | None = None
+    dimensions: Annotated[Count | None, "None takes one a class"] = None
     real_step: Literal["mean", "sample"] = "mean"
-    log_variance: float = LOG_VARIANCE
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_nonnegative(self, lam=self.lam)
-        if self.dimensions is not None and self.dimensions < 1:
-            raise InvalidValue(
-                f"dimensions must be at least 1, got {self.dimensions}; None takes one a class"
-            )
-        if self.real_step not in ("mean", "sample"):
-            raise InvalidValue(f"real_step must be 'mean' or 'sample', got {self.real_step!r}; try 'mean'")
+    log_variance: Finite = LOG_VARIANCE
 
     def new_weighting(self, num_classes: int) -> nn.Module:
         """The bottleneck, the embedding and K-100-1."""

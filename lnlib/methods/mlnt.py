@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.func import grad, grad_and_value, vmap
 
+from lnlib.checks import Count, Finite, NonNegative, Share, checked
 from lnlib.data.task import Visible
 from lnlib.device import full_precision
 from lnlib.errors import InvalidValue
@@ -20,7 +21,6 @@ from lnlib.methods.base import (
     NewNet,
     TrainingData,
     WarmStart,
-    check_nonnegative,
     cross_entropy,
 )
 from lnlib.nets import Memory, Net
@@ -29,6 +29,7 @@ from lnlib.nets.net import Tensors
 NEIGHBOURS = 10
 
 
+@checked
 @dataclass(frozen=True)
 class MLNT(Method):
     """Cross-entropy, plus the wish that a gradient step on synthetic labels would leave the predictions with
@@ -50,26 +51,20 @@ class MLNT(Method):
     checked. Raises `InvalidValue` for values that cannot train.
     """
 
-    label_sets: int = 10
-    fast_lr: float = 0.02
-    weight: float = 1.0
-    begin: float = 0.005
-    full: float = 0.02
-    decay: float = 0.99
-    late_decay: float = 0.999
+    label_sets: Count = 10
+    fast_lr: NonNegative = 0.02
+    weight: NonNegative = 1.0
+    begin: NonNegative = 0.005
+    full: Finite = 0.02
+    decay: Share = 0.99
+    late_decay: Share = 0.999
     second_order: bool = True
 
     def __post_init__(self) -> None:
-        check_nonnegative(self, fast_lr=self.fast_lr, weight=self.weight, begin=self.begin)
-        if self.label_sets < 1 or not self.begin < self.full:
+        if not self.begin < self.full:
             raise InvalidValue(
-                f"label_sets must be at least 1 and begin below full, got {self.label_sets}, {self.begin} "
-                f"and {self.full}; try MLNT(label_sets=10, begin=0.005, full=0.02)"
-            )
-        if not (0 <= self.decay <= 1 and 0 <= self.late_decay <= 1):
-            raise InvalidValue(
-                f"decay and late_decay must lie in [0, 1], got {self.decay} and {self.late_decay}; "
-                "try 0.99 and 0.999"
+                f"mlnt: begin must be below full, got {self.begin} and {self.full}; "
+                "try MLNT(begin=0.005, full=0.02)"
             )
 
     @property

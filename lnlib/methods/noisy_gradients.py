@@ -8,10 +8,11 @@ from typing import Literal
 
 from torch import Tensor
 
-from lnlib.errors import InvalidValue
-from lnlib.methods.base import Batch, Draw, Method, Nets, check_nonnegative, cross_entropy
+from lnlib.checks import NonNegative, checked
+from lnlib.methods.base import Batch, Draw, Method, Nets, cross_entropy
 
 
+@checked
 @dataclass(frozen=True)
 class NoisyGradients(Method):
     """The gradient at the logits of one example is (s − y + ξ)/B; ξ is Gaussian or Laplace noise of standard
@@ -23,17 +24,8 @@ class NoisyGradients(Method):
     """
 
     noise: Literal["gaussian", "laplace"] = "gaussian"
-    std: float = 0.1
+    std: NonNegative = 0.1
     scale: Literal["example", "reference"] = "example"
-
-    def __post_init__(self) -> None:
-        if self.noise not in ("gaussian", "laplace"):
-            raise InvalidValue(
-                f"noise must be 'gaussian' or 'laplace', got {self.noise!r}; try noise='gaussian'"
-            )
-        if self.scale not in ("example", "reference"):
-            raise InvalidValue(f"scale must be 'example' or 'reference', got {self.scale!r}; try 'example'")
-        check_nonnegative(self, std=self.std)
 
     def draws(self, batch_size: int, num_classes: int) -> dict[str, Draw]:
         """ξ of unit variance."""

@@ -12,13 +12,14 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from lnlib.checks import Part, checked
 from lnlib.data.task import Visible
-from lnlib.errors import InvalidValue
 from lnlib.methods.base import Batch, Method, Nets, NewNet, Phase, TrainingData, WarmStart, one_hot
 
 OFFSET = 1e-8
 
 
+@checked
 @dataclass(frozen=True)
 class SModel(Method):
     """The mean of −log Σᵢ s_i θ_iy: s is the softmax of the logits, θ the row-wise softmax of free b (K, K).
@@ -32,15 +33,7 @@ class SModel(Method):
     """
 
     init: Literal["confusion", "soft", "prior"] = "confusion"
-    rate: float = 0.46
-
-    def __post_init__(self) -> None:
-        if self.init not in ("confusion", "soft", "prior"):
-            raise InvalidValue(
-                f"init must be 'confusion', 'soft' or 'prior', got {self.init!r}; try init='confusion'"
-            )
-        if not 0 < self.rate < 1:
-            raise InvalidValue(f"rate must lie in (0, 1), got {self.rate}; try rate=0.46")
+    rate: Part = 0.46
 
     @property
     def warm_start(self) -> dict[str, WarmStart]:

@@ -10,14 +10,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from lnlib.checks import Share, checked
 from lnlib.data.task import Visible
-from lnlib.errors import InvalidValue
 from lnlib.methods.base import Batch, Method, Nets, NewNet, TrainingData, cross_entropy, mean_one
 from lnlib.nets import Memory
 
 FIRST_SHARE = 0.5
 
 
+@checked
 @dataclass(frozen=True)
 class SelfPaced(Method):
     """The mean over the batch of v·ℓ, where v = 1 for examples whose cross-entropy ℓ is at most λ, else 0.
@@ -31,18 +32,9 @@ class SelfPaced(Method):
     """
 
     schedule: Literal["percentile", "fraction"] = "percentile"
-    percentile: float = 0.7
-    decay: float = 0.5
-    final: float = 1.0
-
-    def __post_init__(self) -> None:
-        if self.schedule not in ("percentile", "fraction"):
-            raise InvalidValue(
-                f"schedule must be 'percentile' or 'fraction', got {self.schedule!r}; try 'percentile'"
-            )
-        for name, value in self.tunable.items():
-            if not 0 <= value <= 1:
-                raise InvalidValue(f"{name} must lie in [0, 1], got {value}; try {name}=0.7")
+    percentile: Share = 0.7
+    decay: Share = 0.5
+    final: Share = 1.0
 
     def networks(self, new_net: NewNet, task: Visible) -> dict[str, nn.Module]:
         """The classifier and the threshold λ."""

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from lnlib.checks import NonNegative, checked
 from lnlib.data.task import Visible
-from lnlib.methods.base import Batch, Method, Nets, NewNet, Phase, check_nonnegative, cross_entropy
+from lnlib.methods.base import Batch, Method, Nets, NewNet, Phase, cross_entropy
 
 
+@checked
 @dataclass(frozen=True)
 class SoftRegularization(Method):
     """Cross-entropy + λ·mean ‖z‖²·‖y − s(r)‖² + β·mean ‖z‖²·‖s(a) − s(r)‖².
@@ -20,11 +22,8 @@ class SoftRegularization(Method):
     negative λ or β.
     """
 
-    lam: float = 0.01
-    beta: float = 0.0
-
-    def __post_init__(self) -> None:
-        check_nonnegative(self, lam=self.lam, beta=self.beta)
+    lam: NonNegative = 0.01
+    beta: NonNegative = 0.0
 
     def networks(self, new_net: NewNet, task: Visible) -> dict[str, nn.Module]:
         """The classifier and the predictor."""

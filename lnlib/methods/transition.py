@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from lnlib.checks import Share, checked
 from lnlib.data.task import Visible
 from lnlib.errors import InvalidValue
 from lnlib.methods.base import Method, Nets, NewNet, TrainingData, WarmStart
@@ -19,6 +20,7 @@ from lnlib.nets import Memory
 Outliers = Literal["class-aware", "reference", "keep"]
 
 
+@checked
 @dataclass(frozen=True)
 class MatrixCorrection(Method):
     """A method that corrects its loss by a transition matrix T (K, K).
@@ -29,15 +31,8 @@ class MatrixCorrection(Method):
     when training starts, for a matrix that does not fit the classes.
     """
 
-    matrix: tuple[tuple[float, ...], ...] | None = None
+    matrix: tuple[tuple[Share, ...], ...] | None = None
     outliers: Outliers = "class-aware"
-
-    def __post_init__(self) -> None:
-        if self.outliers not in ("class-aware", "reference", "keep"):
-            raise InvalidValue(
-                f"outliers must be 'class-aware', 'reference' or 'keep', got {self.outliers!r}; "
-                "try 'class-aware'"
-            )
 
     @property
     def warm_start(self) -> dict[str, WarmStart]:

@@ -8,10 +8,11 @@ from math import prod
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from lnlib.errors import InvalidValue
+from lnlib.checks import Count, Rate, checked
 from lnlib.nets.layers import BatchNorm1d, Dropout
 
 
+@checked
 @dataclass(frozen=True)
 class MLP:
     """An MLP sized by the data: `depth` hidden layers of `width` ReLU units. 4x512 is the paper's, 4x64 the
@@ -22,17 +23,10 @@ class MLP:
     for sizes below 1. Source: LIMIT, section 2.1.
     """
 
-    width: int = 64
-    depth: int = 4
+    width: Count = 64
+    depth: Count = 4
     batch_norm: bool = True
-    dropout: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.width < 1 or self.depth < 1:
-            raise InvalidValue(
-                f"an MLP needs width and depth of at least 1, got {self.width} and {self.depth}; try MLP(64)"
-            )
-        Dropout(self.dropout, self.width)
+    dropout: Rate = 0.0
 
     @property
     def label(self) -> str:

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from lnlib.checks import checked
 from lnlib.errors import DataUnavailable, InvalidValue
 
 ImageShape = tuple[int, int, int]
@@ -49,6 +50,7 @@ class ResNet34:
         return ResNetClassifier(body, num_classes)
 
 
+@checked
 @dataclass(frozen=True)
 class ResNet50:
     """torchvision's ResNet-50, for Clothing1M and other photographs; it takes images of every size.
@@ -58,10 +60,6 @@ class ResNet50:
     """
 
     weights: Literal["none", "imagenet"] = "none"
-
-    def __post_init__(self) -> None:
-        if self.weights not in ("none", "imagenet"):
-            raise InvalidValue(f"weights must be 'none' or 'imagenet', got {self.weights!r}; try 'none'")
 
     @property
     def label(self) -> str:

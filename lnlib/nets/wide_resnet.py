@@ -9,9 +9,11 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from lnlib.checks import Count, checked
 from lnlib.errors import InvalidValue
 
 
+@checked
 @dataclass(frozen=True)
 class WideResNet:
     """A wide residual network, by default WRN-28-10: 160, 320 and 640 channels in four blocks each, without
@@ -22,14 +24,12 @@ class WideResNet:
     initial weights as in the code that is usual for it (xternalz/WideResNet-pytorch).
     """
 
-    depth: int = 28
-    width: int = 10
+    depth: Count = 28
+    width: Count = 10
 
     def __post_init__(self) -> None:
         if self.depth < 10 or (self.depth - 4) % 6:
-            raise InvalidValue(f"depth must be 6n + 4 for n blocks a stage, got {self.depth}; try 28")
-        if self.width < 1:
-            raise InvalidValue(f"width must be at least 1, got {self.width}; try 10")
+            raise InvalidValue(f"depth must be 6n + 4 for n blocks a stage, got {self.depth}; try depth=28")
 
     @property
     def label(self) -> str:

@@ -1,6 +1,7 @@
 """The spec of one training run: what the command line, the store and the figures speak."""
 
 import hashlib
+import inspect
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
@@ -10,13 +11,15 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from torch import Tensor
 
 from lnlib import data, methods, noise
 from lnlib.catalog import METHODS, NETS, Entry
+from lnlib.checks import Count, Factor, Part, Seed, Whole, explained, fits
 from lnlib.data.task import Task, given_task, make_task, split_rows
 from lnlib.errors import InvalidValue, unknown_name
+from lnlib.noise import NoiseRate
 from lnlib.training import (
     Augmentation,
     CenterCrop,
@@ -66,12 +69,12 @@ class Spec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     dataset: str = "digits"
-    train_size: PositiveInt | None = None
-    validation: float | PositiveInt = 0.2
-    meta_size: NonNegativeInt = 0
-    imbalance: float = Field(default=1.0, ge=1, allow_inf_nan=False)
+    train_size: Count | None = None
+    validation: Part | Count = 0.2
+    meta_size: Whole = 0
+    imbalance: Factor = 1.0
     noise: str = "uniform"
-    rate: float = Field(default=0.5, ge=0, lt=1)
+    rate: NoiseRate = 0.5
     noise_options: Options = Field(default_factory=dict)
     method: str = "cross-entropy"
     method_options: Options = Field(default_factory=dict)
@@ -80,17 +83,17 @@ class Spec(BaseModel):
     net_options: Options = Field(default_factory=dict)
     optimizer: str = "adam"
     optimizer_options: Options = Field(default_factory=dict)
-    epochs: PositiveInt = 60
-    batch_size: PositiveInt = 64
-    evaluate_every: PositiveInt = 1
-    patience: PositiveInt | None = None
+    epochs: Count = 60
+    batch_size: Count = 64
+    evaluate_every: Count = 1
+    patience: Count | None = None
     drop_last: bool = False
-    meta_batch_size: PositiveInt = 100
+    meta_batch_size: Count = 100
     augment: bool | Literal["reflect", "crop", "center"] = False
     augment_meta: bool = True
     scaling: Literal["dataset", "metainfonet"] = "dataset"
     precision: Literal["float32", "bfloat16", "float64"] = "float32"
-    seed: NonNegativeInt = 0
+    seed: Seed = 0
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> "Spec":
@@ -104,7 +107,7 @@ class Spec(BaseModel):
         try:
             spec = cls(**values)
         except ValidationError as error:
-            raise _one_line("field of a run", error) from error
+            raise _one_line(cls, values, error) from error
         if spec.noise == GIVEN and spec.imbalance != 1:
             raise InvalidValue(
                 f"labels that came noisy keep their class sizes, got imbalance {spec.imbalance:g}; use 1"
@@ -281,7 +284,7 @@ def _built(kind: str, known: Mapping[str, Entry], name: str, options: Options) -
     try:
         return adapter.validate_python(options)
     except ValidationError as error:
-        raise _one_line(f"option of {name}", error) from error
+        raise _one_line(known[name].load(), options, error, f"{name}: ") from error
 
 
 @cache
@@ -311,11 +314,15 @@ def _usual_fields() -> Options:
     return Spec().model_dump(mode="json")
 
 
-def _one_line(what: str, error: ValidationError) -> InvalidValue:
+def _one_line(kind: type, values: Mapping[str, Any], error: ValidationError, owner: str = "") -> InvalidValue:
     first = error.errors()[0]
     own = first.get("ctx", {}).get("error")
     if isinstance(own, InvalidValue):
         return own
+    name = str(first["loc"][0])
+    wanted = inspect.signature(kind).parameters[name]
+    if fits(wanted.annotation):
+        return explained(name, wanted.annotation, values[name], wanted.default, owner)
     where = ".".join(str(part) for part in first["loc"])
     expected = first["msg"][:1].lower() + first["msg"][1:]
-    return InvalidValue(f"{where}, {what}: {expected}, got {first['input']!r}; see `lnlib train --help`")
+    return InvalidValue(f"{owner}{where}: {expected}, got {first['input']!r}; see `lnlib train --help`")

@@ -86,7 +86,7 @@ def test_the_middle_of_an_image_is_the_same_in_training_and_evaluation():
 def test_bad_sizes_are_refused():
     with pytest.raises(InvalidValue, match="crops of 9×9 need images at least as large, got 8×9"):
         CenterCrop(9).shape((2, 8, 9))
-    with pytest.raises(InvalidValue, match="size must be at least 1 pixel, got 0"):
+    with pytest.raises(InvalidValue, match="size must be at least 1, got 0; try size=224"):
         CropFlip(0)
     with pytest.raises(InvalidValue, match="need images at least as large, got 32×300; make size smaller"):
         CropFlip(33).shape((3, 32, 300))

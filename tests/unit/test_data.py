@@ -310,8 +310,8 @@ def dataset(**changes) -> data.Dataset:
         ({"mean": (0.5, 0.5)}, "for each of 1 channels"),
         ({"train_files": ("a.png",)}, "a file for each of 4 training images, got 1"),
         ({"num_clean": 4}, "num_clean must lie in 1 to 3, got 4"),
-        ({"num_clean": 0}, "num_clean must lie in 1 to 3, got 0"),
-        ({"std": (0.0,)}, "positive std"),
+        ({"num_clean": 0}, "num_clean must be at least 1, got 0; use None for a data set with true labels"),
+        ({"std": (0.0,)}, r"std must be .*positive number, got \(0.0,\); compute it"),
         ({"given_labels": torch.tensor([0, 1, 0])}, r"given training labels .* must be int64 \(4,\)"),
         ({"given_labels": torch.tensor([0, 1, 0, 2])}, "given training labels .* in 0 to 1, got 0 to 2"),
         ({"given_labels": torch.tensor([0, 1, 0, 1]), "num_clean": 1}, "num_clean or given_labels, got both"),
@@ -426,7 +426,7 @@ def test_bad_folders_are_refused(pictures, tmp_path):
         (tmp_path / "bare" / name).mkdir(parents=True)
     with pytest.raises(InvalidValue, match=r"there is no picture under .*bare"):
         data.image_folder(tmp_path / "bare")
-    with pytest.raises(InvalidValue, match="size must be at least 1 pixel, got 0"):
+    with pytest.raises(InvalidValue, match="size must be at least 1, got 0; try size=28"):
         data.image_folder(pictures, size=0)
     for share in (0.0, 1.0, float("nan")):
         with pytest.raises(InvalidValue, match="test_fraction must lie in"):

@@ -206,8 +206,8 @@ def test_bad_learners_raise() -> None:
     with pytest.raises(InvalidValue, match="must be distributions"):
         decompose(problem, np.ones(problem.shape))
     for greed in (-1, math.nan, math.inf):
-        with pytest.raises(InvalidValue, match="greed must be finite"):
+        with pytest.raises(InvalidValue, match="greed must be"):
             gibbs_learner(problem, greed)
     for doubt in (0, 0.5, math.nan):
-        with pytest.raises(InvalidValue, match="doubt must lie in"):
+        with pytest.raises(InvalidValue, match="doubt must"):
             tables(4, 2, doubt)

@@ -28,7 +28,7 @@ def test_the_laplace_channel_depends_on_the_ratio_alone_and_vanishes_with_the_si
     # A strong signal: h(X + ε) tends to h(X).
     strong = math.log2(math.sqrt(2 * math.pi * math.e * 1e4)) - (1 + math.log(math.sqrt(2))) / math.log(2)
     assert laplace_channel_information(1e4) == pytest.approx(strong, rel=1e-3)
-    with pytest.raises(InvalidValue, match="variances must be positive, got 0"):
+    with pytest.raises(InvalidValue, match="signal_variance must be positive, got 0"):
         laplace_channel_information(0)
 
 

@@ -378,24 +378,12 @@ def test_bad_values_are_refused():
         FocalLoss(-1)
     with pytest.raises(InvalidValue, match=r"beta must lie in \[0, 1\), got 1.0"):
         ClassBalanced(1.0)
-    with pytest.raises(InvalidValue, match=r"kind must be .* got 'firm'"):
-        Bootstrap("firm")
-    with pytest.raises(InvalidValue, match=r"beta must lie in \[0, 1\], got 1.1; try beta=0.95"):
+    with pytest.raises(InvalidValue, match=r"beta must lie in \[0, 1\], got 1.1; leave it out for the usual"):
         Bootstrap("soft", 1.1)
-    with pytest.raises(InvalidValue, match="init must be"):
-        SModel("random")
     with pytest.raises(InvalidValue, match=r"rate must lie in \(0, 1\), got 0"):
         SModel(rate=0)
-    with pytest.raises(InvalidValue, match="schedule must be"):
-        SelfPaced("linear")
-    with pytest.raises(InvalidValue, match="final must lie in"):
-        SelfPaced(final=1.5)
     with pytest.raises(InvalidValue, match=r"forget_rate must lie in .* use the effective error rate"):
         CoTeaching(1.0)
-    with pytest.raises(InvalidValue, match="ramp_epochs must be at least 1"):
-        CoTeaching(ramp_epochs=0)
-    with pytest.raises(InvalidValue, match="exponent must be positive"):
-        CoTeaching(exponent=0.0)
 
 
 # Whole runs.

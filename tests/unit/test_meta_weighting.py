@@ -410,9 +410,9 @@ def test_what_cannot_be_weighed_is_refused(tasks):
         with pytest.raises(InvalidValue, match="without a meta set; make it with meta_size=100"):
             fit(method, without)
     for options, text in [
-        ({"interval": 0}, "interval must be a whole number from 1, got 0; 1 updates at every step"),
-        ({"interval": 1.5}, "interval must be a whole number from 1, got 1.5"),
-        ({"hidden": 0}, "hidden must be a whole number from 1, got 0"),
+        ({"interval": 0}, "metainfonet: interval must be at least 1, got 0; 1 updates at every step"),
+        ({"interval": 1.5}, "interval must be a whole number of at least 1, got 1.5"),
+        ({"hidden": 0}, "hidden must be at least 1, got 0; try hidden=100"),
         ({"normalization": "softmax"}, "'sum', 'paper' or 'mean', got 'softmax'"),
         ({"virtual_step": "nesterov"}, "'plain' or 'momentum', got 'nesterov'"),
         ({"momentum": 1.0}, r"momentum must lie in \[0, 1\), got 1.0"),

@@ -74,7 +74,7 @@ def test_evaluating_at_other_weights_leaves_weights_and_running_statistics_alone
 
 
 def test_bad_sizes_and_names_are_refused():
-    with pytest.raises(InvalidValue, match="width and depth of at least 1, got 0 and 4"):
+    with pytest.raises(InvalidValue, match="width must be at least 1, got 0; try width=64"):
         MLP(0)
-    with pytest.raises(InvalidValue, match=r"dropout rate must lie in \[0, 1\), got 1"):
+    with pytest.raises(InvalidValue, match=r"dropout must lie in \[0, 1\), got 1"):
         MLP(dropout=1.0)

@@ -247,7 +247,19 @@ sys.exit(str(heavy) if heavy else 0)
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
-ROOMS = ["errors", "files", "seeding", "bounds", "noise", "device", "data", "optimizers", "nets", "methods"]
+ROOMS = [
+    "errors",
+    "checks",
+    "files",
+    "seeding",
+    "bounds",
+    "noise",
+    "device",
+    "data",
+    "optimizers",
+    "nets",
+    "methods",
+]
 """The library from left to right; training and analysis come last and know each other."""
 RINGS = {"papers": 2, "course": 1}
 

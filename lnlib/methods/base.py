@@ -203,7 +203,7 @@ class Method:
     def end_epoch(self, nets: Nets, data: TrainingData, epoch: int) -> None:
         """What happens after an epoch (a rollback, say); without gradients, one run at a time."""
 
-    def report(self, nets: Nets) -> Mapping[str, Tensor]:
+    def report(self, nets: Nets) -> Mapping[str, Tensor | float]:
         """Numbers of its own at an epoch's end, for its record; what a loss knows of a step, it notes."""
         return {}
 

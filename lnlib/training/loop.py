@@ -126,7 +126,8 @@ def reports(state: State) -> list[dict[str, float]]:
     """What each run's method says of itself: at the epoch's end, and of its steps."""
     found = for_each_run(state, "report", lambda method, nets, _: method.report(nets))
     if found:
-        state.meters.add({}, {name: torch.stack([own[name] for own in found]) for name in found[0]})
+        columns = {name: [torch.as_tensor(own[name]) for own in found] for name in found[0]}
+        state.meters.add({}, {name: torch.stack(values) for name, values in columns.items()})
     return state.meters.read(len(state.members))
 
 

@@ -221,9 +221,8 @@ class Told(nn.Module):
 
 def test_mentornet_weighs_losses_by_their_difference_to_the_running_percentile(oracle):
     logits, labels = oracle["logits"], oracle["labels"]
-    numbers = {name: torch.zeros((), dtype=torch.float64) for name in ("percentile", "weight", "batches")}
-    numbers["percentile"] += 0.6
-    memory = Memory(percent=torch.zeros((), dtype=torch.long), **numbers)
+    percentile = torch.tensor(0.6, dtype=torch.float64)
+    memory = Memory(percent=torch.zeros((), dtype=torch.long), percentile=percentile)
     mentor = Told()
     nets = {"classifier": Net(Fixed(logits)), "mentor": Net(mentor), "memory": Net(memory)}
     drop = {"drop": torch.tensor([0.04, 0.3, 0.9], dtype=torch.float64)}
@@ -233,10 +232,11 @@ def test_mentornet_weighs_losses_by_their_difference_to_the_running_percentile(o
         average = 0.5 * average + 0.5 * np.percentile(losses, 50)
         weights = 1 / (1 + np.exp(-(losses - average)))
         method = MentorNet(percentile=0.5)
-        loss = method.loss(nets, batch_of(labels, 4, drop, epoch=epoch))
+        batch = batch_of(labels, 4, drop, epoch=epoch)
+        loss = method.loss(nets, batch)
         assert loss.item() == pytest.approx((weights * losses * kept).mean(), rel=1e-10)
         assert mentor.percents.tolist() == [epoch - 1] * 3
-        assert method.report(nets) == {"mean_weight": pytest.approx(weights.mean())}
+        assert batch.noted["mean_weight"].item() == pytest.approx(weights.mean())
     nets["classifier"].module.logits.grad = None
     loss.backward()
     # The weights are held fixed: the gradient is the weighted softmax minus target.

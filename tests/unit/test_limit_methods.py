@@ -95,12 +95,12 @@ def test_backward_correction_is_unbiased_for_the_loss_on_true_labels(oracle):
 
 
 def test_dmi_of_a_batch_without_a_class_is_counted_and_moves_nothing(oracle):
-    counter = Memory(singular=torch.zeros(()))
-    loss, gradient = loss_and_gradient(DMI(), oracle["logits"], oracle["labels"], counter=counter)
-    assert loss == pytest.approx(oracle["dmi_singular"], rel=1e-12)
-    assert not gradient.any()
-    assert DMI().report({"counter": Net(counter)}) == {"singular_batches": 1}
-    assert DMI().report({"counter": Net(counter)}) == {"singular_batches": 0}
+    classifier, batch = Net(Fixed(oracle["logits"])), batch_of(oracle["labels"], 4)
+    loss = DMI().loss({"classifier": classifier}, batch)
+    loss.backward()
+    assert loss.item() == pytest.approx(oracle["dmi_singular"], rel=1e-12)
+    assert not classifier.module.logits.grad.any()
+    assert batch.counted == {"singular_batches": 1}
 
 
 def test_the_determinant_of_uniform_noise_has_its_closed_form(oracle):

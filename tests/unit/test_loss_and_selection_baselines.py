@@ -238,11 +238,7 @@ def test_s_model_begins_from_cross_entropy_and_the_confusion_that_it_makes(make_
 
 
 def pace_of(threshold=0.0):
-    return Memory(
-        threshold=torch.tensor(threshold, dtype=torch.float64),
-        selected=torch.zeros(()),
-        batches=torch.zeros(()),
-    )
+    return Memory(threshold=torch.tensor(threshold, dtype=torch.float64))
 
 
 def test_self_paced_learning_selects_below_a_moving_percentile():
@@ -255,13 +251,14 @@ def test_self_paced_learning_selects_below_a_moving_percentile():
         threshold = 0.3 * threshold + 0.7 * np.sort(losses)[6]
         selected = losses <= threshold
         nets = nets_of(logits, pace=pace)
-        loss = method.loss(nets, batch_of(labels, 4))
+        batch = batch_of(labels, 4)
+        loss = method.loss(nets, batch)
         assert loss.item() == pytest.approx((selected * losses).sum() / 11, rel=1e-12)
+        assert batch.noted["selected_share"].item() == pytest.approx(selected.mean())
         loss.backward()
         assert (gradient_of(nets["classifier"]).any(axis=1) == selected).all()
         shares.append(selected.mean())
     assert shares[0] < shares[-1]
-    assert method.report(nets)["selected_share"] == pytest.approx(np.mean(shares))
 
 
 @pytest.mark.parametrize(

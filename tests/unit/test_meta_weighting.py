@@ -21,7 +21,8 @@ from lnlib.methods.base import cross_entropy, mean_one, one_hot
 from lnlib.methods.hypergradient import VirtualStep, double_backward_loss, finite_differences
 from lnlib.methods.l2rw import agreement
 from lnlib.methods.meta_weighting import MetaWeighting, normalized
-from lnlib.nets import MLP, Net, ResNet32, Skeleton, StackedNet
+from lnlib.nets import MLP, Net, ResNet32, Skeleton
+from lnlib.nets.stacked import StackedNet, stand_side_by_side
 from lnlib.nets.weighting import (
     WeightFromLogits,
     WeightFromLoss,
@@ -113,6 +114,7 @@ def test_a_stack_weighs_by_one_call_as_each_member_alone(new, inputs):
     seen = []
     modules[0].weight.register_forward_pre_hook(lambda _, args: seen.append(args[0].shape[:2]))
     skeleton, (parameters, _) = Skeleton(modules[0]), stack_module_state(modules)
+    stand_side_by_side(skeleton.structure)
 
     def member(parameters, *own):
         return StackedNet(modules[0], parameters, {}, skeleton)(*own)
@@ -310,7 +312,7 @@ def test_the_weighting_network_moves_every_so_many_steps_only(tasks):
 @pytest.mark.parametrize("mode", ["solo", "stacked"])
 @pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
 def test_no_tensor_waits_for_the_garbage_collector(tasks, method, mode):
-    # A recorded pass holds all activations: on ResNet-32 those that waited took gigabytes.
+    # A pass holds all activations: on ResNet-32 those that waited took gigabytes.
     members = [Member(method, task) for task in tasks[:2]]
     runs = Runs(members, mode=mode, net=MLP(8, 1), batch_size=100, epochs=2)
     next(runs.epochs())

@@ -10,7 +10,7 @@ from lnlib.errors import InvalidValue
 from lnlib.methods import LIMIT, Batch, CrossEntropy
 from lnlib.methods.base import cross_entropy, one_hot
 from lnlib.methods.limit import lambda_to_sigma
-from lnlib.nets import MLP, Memory, Net
+from lnlib.nets import MLP, Net
 from lnlib.optimizers import SGD
 from lnlib.training import Member, fit, sweep
 
@@ -33,11 +33,9 @@ def batch_of(oracle, noise=None) -> Batch:
 
 
 def nets_of(oracle) -> dict[str, Net]:
-    meter = Memory(total=torch.zeros(()), batches=torch.zeros(()))
     return {
         "classifier": Net(Fixed(oracle["logits"])),
         "predictor": Net(Fixed(oracle["q_logits"])),
-        "meter": Net(meter),
     }
 
 

@@ -5,18 +5,19 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, fields, replace
 from functools import cache, lru_cache
-from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
 from lnlib import data, methods, noise
 from lnlib.catalog import METHODS, NETS, Entry
 from lnlib.data.task import Task, given_task, make_task, split_rows
 from lnlib.errors import InvalidValue, unknown_name
+from lnlib.files import expanded
+from lnlib.papers.fields import Options, SpecFields
 from lnlib.training import (
     Augmentation,
     CenterCrop,
@@ -38,7 +39,6 @@ AUGMENTATIONS: dict[bool | str, Augmentation | None] = {
     "center": CenterCrop(),
     False: None,
 }
-Options = dict[str, Any]
 
 
 class Sizes(NamedTuple):
@@ -49,7 +49,7 @@ class Sizes(NamedTuple):
     test: int
 
 
-class Spec(BaseModel):
+class Spec(SpecFields):
     """Everything that decides a run's numbers, as plain values. `Spec.parse` gives readable errors.
 
     The `*_options` are the arguments of what the field beside them names: `method="limit",
@@ -62,35 +62,6 @@ class Spec(BaseModel):
     "reflect" for MetaInfoNet's; of Clothing1M "crop" takes LIMIT's crops, "center" MetaInfoNet's. `scaling`
     says by which mean and deviation images are normalised: the data set's own or those of "metainfonet".
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    dataset: str = "digits"
-    train_size: PositiveInt | None = None
-    validation: float | PositiveInt = 0.2
-    meta_size: NonNegativeInt = 0
-    imbalance: float = Field(default=1.0, ge=1, allow_inf_nan=False)
-    noise: str = "uniform"
-    rate: float = Field(default=0.5, ge=0, lt=1)
-    noise_options: Options = Field(default_factory=dict)
-    method: str = "cross-entropy"
-    method_options: Options = Field(default_factory=dict)
-    source_options: Options = Field(default_factory=dict)
-    net: str = "mlp"
-    net_options: Options = Field(default_factory=dict)
-    optimizer: str = "adam"
-    optimizer_options: Options = Field(default_factory=dict)
-    epochs: PositiveInt = 60
-    batch_size: PositiveInt = 64
-    evaluate_every: PositiveInt = 1
-    patience: PositiveInt | None = None
-    drop_last: bool = False
-    meta_batch_size: PositiveInt = 100
-    augment: bool | Literal["reflect", "crop", "center"] = False
-    augment_meta: bool = True
-    scaling: Literal["dataset", "metainfonet"] = "dataset"
-    precision: Literal["float32", "bfloat16", "float64"] = "float32"
-    seed: NonNegativeInt = 0
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> "Spec":
@@ -154,7 +125,7 @@ class Spec(BaseModel):
     def _folder_listing(self) -> str:
         if not self.dataset.startswith(data.FOLDER):
             return ""
-        root = Path(self.dataset.removeprefix(data.FOLDER)).expanduser()
+        root = expanded(self.dataset.removeprefix(data.FOLDER))
         files = sorted(path for path in root.rglob("*") if path.is_file())
         return repr([(str(path.relative_to(root)), *path.stat()[6:9:2]) for path in files])
 

@@ -29,8 +29,8 @@ from torch import Tensor
 
 from lnlib.catalog import METHODS
 from lnlib.device import default_device, describe, processor
-from lnlib.errors import CheckpointError, LnlibError, TrainingDiverged, unknown_name
-from lnlib.files import whole_file, write_text
+from lnlib.errors import CheckpointError, InvalidValue, LnlibError, TrainingDiverged, unknown_name
+from lnlib.files import expanded, whole_file, write_text
 from lnlib.papers.spec import Spec
 from lnlib.training import Epoch, Training, checkpoint
 
@@ -136,7 +136,9 @@ class Store:
     """A folder of runs, by default `runs/` in the working folder or what LNLIB_RUNS says."""
 
     def __init__(self, root: Path | str | None = None) -> None:
-        self.root = Path(root or os.environ.get("LNLIB_RUNS", "runs")).expanduser()
+        self.root = expanded(root or os.environ.get("LNLIB_RUNS") or "runs")
+        if self.root.exists() and not self.root.is_dir():
+            raise InvalidValue(f"runs need a folder, got the file {self.root}; set LNLIB_RUNS to another")
 
     def folder(self, run: Spec) -> Path:
         """Where a run lives."""

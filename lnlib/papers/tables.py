@@ -14,7 +14,7 @@ import pandas as pd
 
 from lnlib.analysis.bootstrap import bootstrap_std
 from lnlib.errors import InvalidValue, unknown_name
-from lnlib.files import write_text
+from lnlib.files import write_csv, write_text
 from lnlib.papers import runner
 from lnlib.papers.presets import (
     TABLES,
@@ -461,7 +461,7 @@ def write(request: Request, frame: pd.DataFrame, output: Path | str) -> list[Pat
         / f"{request.table.name}-{request.dataset.replace(':', '-').replace('/', '-')}-{request.budget.name}"
     )
     paths = [Path(f"{stem}{suffix}") for suffix in (".csv", ".md", ".html")]
-    write_text(paths[0], frame.to_csv(index=False, float_format="%.6g"))
+    write_csv(paths[0], frame, float_format="%.6g")
     write_text(paths[1], to_markdown(request, frame))
     figure = plots.table_comparison(frame, request.table.title, caption(request, frame))
     write_text(paths[2], plots.to_page(figure))

@@ -8,9 +8,8 @@ from types import FrameType
 
 def main() -> None:
     """What the `lnlib` command runs."""
-    heard = (
-        signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    )  # a job in the background hears none
+    # A job in the background is deaf to Ctrl-C, and stays so.
+    heard = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if heard:
         signal.signal(signal.SIGINT, _interrupt)
     try:

@@ -104,8 +104,8 @@ def doctor(as_json: AsJson = False) -> None:
             done.append(check)
             if not as_json:
                 colour = {"OK": "green", "FAIL": "bold red"}.get(check.status, "yellow")
-                line = Text.assemble((f"[{check.status}]".ljust(7), colour), check.name.ljust(13))
-                screen.print(line + Text(shown(check.detail)), soft_wrap=True)
+                found = shown(check.name).ljust(13) + shown(check.detail)
+                screen.print(Text.assemble((f"[{check.status}]".ljust(7), colour), found), soft_wrap=True)
                 if not check.ok:
                     screen.print(Text(" " * 20 + shown(check.remedy)), soft_wrap=True)
     failed = [check.name for check in done if check.status == "FAIL"]

@@ -37,7 +37,9 @@ def shown(text: object) -> str:
 
 def say(*lines: object) -> None:
     """Print lines on stdout."""
-    print(*map(shown, lines), sep="\n", flush=True)
+    for line in lines:
+        print(shown(line))
+    sys.stdout.flush()
 
 
 def note(message: object) -> None:
@@ -101,10 +103,10 @@ def _plain(value: Any) -> Any:
 
 
 def print_table(rows: Sequence[Mapping[str, object]]) -> None:
-    """Print rows with the same columns; their names are the first row's."""
+    """Print rows with the same columns, under the names that the first has; nothing for no rows."""
     from rich.cells import cell_len
 
-    names = [shown(name.replace("_", " ")) for name in rows[0]]
+    names = [shown(name.replace("_", " ")) for row in rows[:1] for name in row]
     lines = [names, *(["" if cell is None else shown(cell) for cell in row.values()] for row in rows)]
     widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
     for line in lines:

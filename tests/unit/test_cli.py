@@ -17,12 +17,11 @@ from jupyterlab.labapp import LabApp
 from typer.testing import CliRunner, Result
 
 import lnlib
-from lnlib import data, doctor, methods, nets
+from lnlib import data, methods, nets
 from lnlib.catalog import METHODS, NETS
 from lnlib.cli import course
 from lnlib.cli.app import app
 from lnlib.course.labs import LABS
-from lnlib.doctor import Check
 from lnlib.errors import DataUnavailable
 from lnlib.methods import MetaInfoNet
 from lnlib.papers.spec import Spec
@@ -165,50 +164,6 @@ def test_an_interrupt_below_another_error_is_an_interrupt(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(data, "fetch", interrupted_while_writing)
     assert invoke("data", "fetch", "mnist").exit_code == 130
-
-
-# doctor
-
-
-@pytest.fixture
-def sick(monkeypatch: pytest.MonkeyPatch) -> None:
-    parts = [
-        Check("Python", True, "3.11"),
-        Check("widgets", False, "plotly not found", "install it"),
-        Check("browser", False, "none", "get one", required=False),
-    ]
-    monkeypatch.setattr(doctor, "checks", lambda: iter(parts))
-
-
-@pytest.mark.usefixtures("sick")
-def test_doctor_says_what_failed_with_the_remedy_and_ends_with_1() -> None:
-    result = invoke("doctor")
-    assert result.exit_code == 1
-    assert [line.split() for line in result.stdout.splitlines()] == [
-        ["[OK]", "Python", "3.11"],
-        ["[FAIL]", "widgets", "plotly", "not", "found"],
-        ["install", "it"],
-        ["[--]", "browser", "none"],
-        ["get", "one"],
-        ["The", "course", "needs:", "widgets."],
-    ]
-
-
-@pytest.mark.usefixtures("sick")
-def test_doctor_as_json() -> None:
-    result = invoke("doctor", "--json")
-    assert result.exit_code == 1
-    report = json.loads(result.stdout)
-    assert report["ok"] is False
-    assert [check["status"] for check in report["checks"]] == ["OK", "FAIL", "--"]
-    assert report["checks"][1]["remedy"] == "install it"
-
-
-def test_doctor_passes_without_what_is_optional(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        doctor, "checks", lambda: iter([Check("browser", False, "none", "get one", required=False)])
-    )
-    assert invoke("doctor").exit_code == 0
 
 
 # data

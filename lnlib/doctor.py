@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lnlib.errors import LnlibError
+from lnlib.files import expanded
 
 REINSTALL = 'install the course into this environment: pip install -c constraints.txt -e ".[lab]"'
 WIDGET_PACKAGES = ("jupyterlab", "ipywidgets", "anywidget", "plotly", "ipykernel")
@@ -65,7 +66,7 @@ def find_browser() -> str | None:
 def _playwright_browser() -> str | None:
     caches = {"darwin": "~/Library/Caches", "win32": "~/AppData/Local"}
     default = f"{caches.get(sys.platform, '~/.cache')}/ms-playwright"
-    folder = Path(os.environ.get("PLAYWRIGHT_BROWSERS_PATH") or default).expanduser()
+    folder = expanded(os.environ.get("PLAYWRIGHT_BROWSERS_PATH") or default)
     found = [path for pattern in PLAYWRIGHT_BROWSERS for path in sorted(folder.glob(pattern))]
     return str(found[-1]) if found else None
 

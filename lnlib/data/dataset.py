@@ -16,6 +16,7 @@ from torch import Tensor
 from lnlib.checks import Count, Finite, Positive, checked
 from lnlib.data.lazy import LazyImages
 from lnlib.errors import InvalidValue
+from lnlib.files import expanded
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """What LIMIT's experiments scale colour images with."""
@@ -140,7 +141,7 @@ class DatasetInfo:
 def data_root() -> Path:
     """The folder of downloaded data: `LNLIB_DATA`, or the user's cache folder."""
     chosen = os.environ.get("LNLIB_DATA")
-    return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("lnlib", appauthor=False)
+    return expanded(chosen) if chosen else platformdirs.user_cache_path("lnlib", appauthor=False)
 
 
 def stratified_order(labels: NDArray[np.int64], generator: np.random.Generator) -> NDArray[np.int64]:

@@ -20,7 +20,7 @@ from lnlib.data.dataset import (
     with_statistics,
 )
 from lnlib.errors import DataUnavailable, InvalidValue, LnlibError
-from lnlib.files import whole_file
+from lnlib.files import expanded, whole_file
 from lnlib.seeding import stream
 
 
@@ -40,7 +40,7 @@ def image_folder(
     for a missing folder or pictures that cannot be read, `InvalidValue` for too few classes or pictures, a
     bad size or share.
     """
-    root = Path(path).expanduser()
+    root = expanded(path)
     if not root.is_dir():
         raise DataUnavailable(f"there is no folder {root}; give the folder that holds one folder per class")
     if (root / "train").is_dir() and (root / "test").is_dir():
@@ -135,7 +135,7 @@ def decoded_once(
     """Pictures in colour (N, 3, side, side), from the user's cache folder where the files' names, sizes and
     dates are as they were when these pictures were decoded. Raises as `decode`.
     """
-    place = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
+    place = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:16]
     cache = platformdirs.user_cache_path("lnlib", appauthor=False) / f"decoded-{place}.npz"
     listing = _listing(files)
     try:
@@ -160,7 +160,7 @@ def _listing(files: list[Path]) -> str:
     digest = hashlib.sha256()
     for file in files:
         status = os.stat(file)
-        digest.update(f"{file}|{status.st_size}|{status.st_mtime_ns}\n".encode())
+        digest.update(f"{file}|{status.st_size}|{status.st_mtime_ns}\n".encode(errors="surrogateescape"))
     return digest.hexdigest()
 
 

@@ -20,7 +20,7 @@ from lnlib.analysis.weights import WeightSummary, evaluation_histogram, evaluati
 from lnlib.course import plots
 from lnlib.device import default_device
 from lnlib.errors import InvalidValue, unknown_name
-from lnlib.files import write_text
+from lnlib.files import write_csv, write_text
 from lnlib.papers import runner, tables, writing
 from lnlib.papers.request import Request
 from lnlib.papers.spec import Spec
@@ -73,7 +73,7 @@ def make(
     slug = re.sub(r"[^A-Za-z0-9.-]+", "-", dataset).strip("-")
     stem = Path(output) / (f"{name}-{slug}" if spec.needs_data else name)
     table, facts = Path(f"{stem}.csv"), Path(f"{stem}.json")
-    write_text(table, figure.frame.to_csv(index=False, float_format="%.6g"))
+    write_csv(table, figure.frame, float_format="%.6g")
     write_text(facts, json.dumps(figure.provenance, indent=1) + "\n")
     return [table, facts, *plots.save(figure.drawing, stem)]
 

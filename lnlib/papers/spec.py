@@ -6,20 +6,20 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from functools import cache, cached_property, lru_cache
-from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
 from lnlib import data, methods, noise
 from lnlib.catalog import METHODS, NETS, Entry
-from lnlib.checks import Count, Factor, Part, Seed, Whole, explained, fits
+from lnlib.checks import explained, fits
 from lnlib.data.task import Task, given_task, make_task, split_rows
 from lnlib.errors import InvalidValue, unknown_name
-from lnlib.noise import NoiseRate
+from lnlib.files import expanded
+from lnlib.papers.fields import Options, SpecFields
 from lnlib.training import (
     Augmentation,
     CenterCrop,
@@ -40,7 +40,6 @@ AUGMENTATIONS: dict[bool | str, Augmentation | None] = {
     "center": CenterCrop(),
     False: None,
 }
-Options = dict[str, Any]
 _PART_OPTIONS = {"method_options", "net_options", "optimizer_options"}
 
 
@@ -52,7 +51,7 @@ class Sizes(NamedTuple):
     test: int
 
 
-class Spec(BaseModel):
+class Spec(SpecFields):
     """Everything that decides a run's numbers, as plain values. `Spec.parse` gives readable errors.
 
     The `*_options` are the arguments of what the field beside them names: `method="limit",
@@ -65,35 +64,6 @@ class Spec(BaseModel):
     "reflect" for MetaInfoNet's; of Clothing1M "crop" takes LIMIT's crops, "center" MetaInfoNet's. `scaling`
     says by which mean and deviation images are normalised: the data set's own or those of "metainfonet".
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    dataset: str = "digits"
-    train_size: Count | None = None
-    validation: Part | Count = 0.2
-    meta_size: Whole = 0
-    imbalance: Factor = 1.0
-    noise: str = "uniform"
-    rate: NoiseRate = 0.5
-    noise_options: Options = Field(default_factory=dict)
-    method: str = "cross-entropy"
-    method_options: Options = Field(default_factory=dict)
-    source_options: Options = Field(default_factory=dict)
-    net: str = "mlp"
-    net_options: Options = Field(default_factory=dict)
-    optimizer: str = "adam"
-    optimizer_options: Options = Field(default_factory=dict)
-    epochs: Count = 60
-    batch_size: Count = 64
-    evaluate_every: Count = 1
-    patience: Count | None = None
-    drop_last: bool = False
-    meta_batch_size: Count = 100
-    augment: bool | Literal["reflect", "crop", "center"] = False
-    augment_meta: bool = True
-    scaling: Literal["dataset", "metainfonet"] = "dataset"
-    precision: Literal["float32", "bfloat16", "float64"] = "float32"
-    seed: Seed = 0
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> "Spec":
@@ -170,7 +140,7 @@ class Spec(BaseModel):
     def _folder_listing(self) -> str:
         if not self.dataset.startswith(data.FOLDER):
             return ""
-        root = Path(self.dataset.removeprefix(data.FOLDER)).expanduser()
+        root = expanded(self.dataset.removeprefix(data.FOLDER))
         files = sorted(path for path in root.rglob("*") if path.is_file())
         return repr([(str(path.relative_to(root)), *path.stat()[6:9:2]) for path in files])
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lnlib.files import write_text
+from lnlib.files import write_csv, write_text
 from lnlib.papers.protocol import Metric
 from lnlib.papers.request import Request
 from lnlib.papers.store import LAST_EPOCHS
@@ -140,7 +140,7 @@ def write(request: Request, frame: pd.DataFrame, output: Path | str) -> list[Pat
     dataset = request.dataset.replace(":", "-").replace("/", "-")
     stem = f"{request.table.name}-{dataset}-{request.protocol.name}"
     paths = [Path(output) / f"{stem}{suffix}" for suffix in (".csv", ".md", ".html")]
-    write_text(paths[0], frame.to_csv(index=False, float_format="%.6g"))
+    write_csv(paths[0], frame, float_format="%.6g")
     write_text(paths[1], to_markdown(request, frame))
     figure = plots.table_comparison(frame, request.table.title, caption(request, frame))
     write_text(paths[2], plots.to_page(figure))

@@ -2,14 +2,17 @@
 
 import importlib.metadata
 import importlib.util
+import json
 import sys
 from pathlib import Path
 
 import pytest
 import torch
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
+from typer.testing import CliRunner, Result
 
 from lnlib import data, doctor
+from lnlib.cli.app import app
 from lnlib.doctor import PARTS, Check, checks, find_browser
 
 
@@ -164,3 +167,51 @@ def test_a_device_that_is_not_there_fails_the_training_step(monkeypatch: pytest.
     found = next(one for one in checks() if one.name == "training")
     assert found.status == "FAIL"
     assert "got 'cuda:99'" in found.detail and found.remedy == "set LNLIB_DEVICE=cpu"
+
+
+# The command.
+
+
+def invoke(*arguments: str) -> Result:
+    return CliRunner().invoke(app, list(arguments))
+
+
+@pytest.fixture
+def sick(monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = [
+        Check("Python", True, "3.11"),
+        Check("widgets", False, "plotly not found", "install it"),
+        Check("browser", False, "none", "get one", required=False),
+    ]
+    monkeypatch.setattr(doctor, "checks", lambda: iter(parts))
+
+
+@pytest.mark.usefixtures("sick")
+def test_doctor_says_what_failed_with_the_remedy_and_ends_with_1() -> None:
+    result = invoke("doctor")
+    assert result.exit_code == 1
+    assert [line.split() for line in result.stdout.splitlines()] == [
+        ["[OK]", "Python", "3.11"],
+        ["[FAIL]", "widgets", "plotly", "not", "found"],
+        ["install", "it"],
+        ["[--]", "browser", "none"],
+        ["get", "one"],
+        ["The", "course", "needs:", "widgets."],
+    ]
+
+
+@pytest.mark.usefixtures("sick")
+def test_doctor_as_json() -> None:
+    result = invoke("doctor", "--json")
+    assert result.exit_code == 1
+    report = json.loads(result.stdout)
+    assert report["ok"] is False
+    assert [check["status"] for check in report["checks"]] == ["OK", "FAIL", "--"]
+    assert report["checks"][1]["remedy"] == "install it"
+
+
+def test_doctor_passes_without_what_is_optional(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        doctor, "checks", lambda: iter([Check("browser", False, "none", "get one", required=False)])
+    )
+    assert invoke("doctor").exit_code == 0

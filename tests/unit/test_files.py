@@ -1,15 +1,20 @@
 """The one writer: only a plain file is replaced, whatever stands at the path."""
 
+import csv
 import os
 import stat
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from lnlib.errors import LnlibError
-from lnlib.files import whole_file, write_text
+from lnlib.errors import InvalidValue, LnlibError
+from lnlib.files import check_writable, expanded, read_csv, whole_file, write_csv, write_text
 
 posix = pytest.mark.skipif(os.name != "posix", reason="links, FIFOs and modes are those of POSIX")
 
@@ -143,3 +148,49 @@ def test_a_write_protected_file_stays(tmp_path: Path) -> None:
     with pytest.raises(LnlibError, match="Permission denied"):
         write_text(path, "new")
     assert path.read_text() == "old"
+
+
+@posix
+def test_what_will_not_be_written_is_known_before(tmp_path: Path) -> None:
+    for make in (loop, below_a_file, folder):
+        path = tmp_path / make.__name__ / "place" / "out"
+        path.parent.mkdir(parents=True)
+        make(path)
+        with pytest.raises(LnlibError, match="could not write"):
+            check_writable(path)
+    standing = tmp_path / "list.csv"
+    standing.write_text("old")
+    check_writable(standing)
+    check_writable(tmp_path / "new/list.csv")
+    assert standing.read_text() == "old" and not (tmp_path / "new").exists()
+
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
+CELLS = TEXTS | TEXTS.map("=".__add__) | st.sampled_from(["'=1", "''-x", "-1", "\r", "NA", "nan", "+a\tb"])
+
+
+@given(st.lists(st.tuples(CELLS, st.floats(allow_infinity=False)), min_size=1))
+def test_a_spreadsheet_finds_no_formula_and_the_reader_finds_what_was_written(
+    rows: list[tuple[str, float]],
+) -> None:
+    table = pd.DataFrame(rows, columns=["text", "number"])
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "list.csv"
+        write_csv(path, table)
+        with path.open(encoding="utf-8", newline="") as file:
+            plain = [*csv.reader(file)][1:]
+        again = read_csv(path, dtype={"text": str}).to_dict("list")
+    assert not any(text.startswith(("=", "+", "-", "@", "\t", "\r")) for text, _ in plain)
+    assert [float(number or "nan") for _, number in plain] == pytest.approx(again["number"], nan_ok=True)
+    assert ["" if text != text else text for text in again["text"]] == [text for text, _ in rows]
+    assert again["number"] == pytest.approx(table["number"].tolist(), nan_ok=True)
+
+
+def test_a_name_that_is_not_utf_8_is_written_with_backslashes(tmp_path: Path) -> None:
+    write_text(tmp_path / "list", "a\udcffb")
+    assert (tmp_path / "list").read_bytes() == b"a\\udcffb"
+
+
+def test_a_home_that_nobody_has_is_named() -> None:
+    with pytest.raises(InvalidValue, match="~nobody-here/x"):
+        expanded("~nobody-here/x")

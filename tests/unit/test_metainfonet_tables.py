@@ -11,7 +11,8 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from lnlib import cli, noise
+from lnlib import noise
+from lnlib.cli.app import app
 from lnlib.course import plots
 from lnlib.data import Dataset
 from lnlib.errors import DataUnavailable, InvalidValue
@@ -233,7 +234,7 @@ def test_every_row_runs_through_the_command(number, cell, store, tmp_path, monke
     monkeypatch.setenv("LNLIB_RUNS", str(store.root))
     arguments = ["reproduce", f"metainfonet-table{number}", "--epochs", "2", "--train-size", "300"]
     arguments += ["--cells", cell, "--output", str(tmp_path), "--json"]
-    result = CliRunner().invoke(cli.app, arguments)
+    result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output
     table = TABLES[f"metainfonet-table{number}"]
     cells = json.loads(result.stdout)["cells"]

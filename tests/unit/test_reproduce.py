@@ -9,8 +9,8 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from lnlib import cli
 from lnlib.catalog import METHODS, Entry
+from lnlib.cli.app import app
 from lnlib.course import plots
 from lnlib.data import Dataset
 from lnlib.errors import TrainingDiverged
@@ -25,7 +25,7 @@ SHORT = {"epochs": 2, "cells": ["p=0.5,n=all"], "train_size": 200}
 
 
 def invoke(*arguments):
-    return CliRunner().invoke(cli.app, list(arguments))
+    return CliRunner().invoke(app, list(arguments))
 
 
 def one_line_error(result):

@@ -9,13 +9,13 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-from lnlib import cli
+from lnlib.cli.app import app
 
 PLANTED = ("dark/b3.png", "dark/b17.png", "bright/d5.png")
 
 
 def invoke(*arguments: str) -> Result:
-    return CliRunner().invoke(cli.app, ["suspects", *arguments])
+    return CliRunner().invoke(app, ["suspects", *arguments])
 
 
 @pytest.fixture

@@ -1,0 +1,167 @@
+"""`lnlib lab`, `doctor` and `labs`: the course in JupyterLab, what it needs, and its labs as pages."""
+
+import contextlib
+import os
+import secrets
+import sys
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import quote
+
+import typer
+
+from lnlib.cli.options import AsJson, ListsByDefault
+from lnlib.cli.output import console, note, print_json, print_table, progress, say, shown
+from lnlib.errors import InvalidValue, LnlibError
+
+START = Path("notebooks/00_start_here.ipynb")
+
+
+def lab(
+    arguments: Annotated[
+        list[str] | None, typer.Argument(metavar="[ARGUMENT]...", help="For JupyterLab.")
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Port on this machine; a free one unless given.")
+    ] = None,
+    no_browser: Annotated[
+        bool, typer.Option("--no-browser", help="Print the address, open nothing.")
+    ] = False,
+) -> None:
+    """Open the course in JupyterLab, on this machine only and with a token."""
+    from jupyterlab.labapp import LabApp  # type: ignore[import-untyped]
+
+    options = {
+        "--ip": "127.0.0.1",
+        "--ServerApp.answer_yes": "True",
+        "--ServerApp.root_dir": str(course_folder()),
+        "--LabApp.default_url": f"/lab/tree/{quote(START.as_posix())}",
+        # No calls for news and updates, nor the question whether to make them: the course works offline.
+        "--LabApp.app_settings_dir": str(Path(__file__).parents[1] / "jupyter"),
+        "--log-level": "WARN",
+    }
+    if port is not None:
+        options |= {"--port": str(port), "--ServerApp.port_retries": "0"}
+    further = arguments or []
+    # JupyterLab refuses an option that comes twice.
+    chosen = {argument.partition("=")[0] for argument in further}
+    command = [f"{name}={value}" for name, value in options.items() if name not in chosen]
+    if no_browser or not _has_display():
+        command.append("--no-browser")
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        note("note: running as root, which JupyterLab allows only with --allow-root; adding it")
+        command.append("--allow-root")
+    os.environ["JUPYTER_TOKEN"] = os.environ.get("JUPYTER_TOKEN") or secrets.token_urlsafe(24)
+    # A python3 kernel in the user's home would otherwise come before the one of this environment.
+    os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
+    name_browser_for_figures()
+    note("starting JupyterLab ...")
+    try:
+        server = LabApp.initialize_server([*command, *further])
+        address = f"The course is at  {server.local_url}"
+        server.io_loop.add_callback(say, "", address, "Ctrl-C stops it.", "")  # when it listens
+        server.start()
+    except SystemExit as end:
+        if end.code:
+            raise LnlibError(
+                f"JupyterLab ended with code {end.code}; its messages are above, and see `lnlib doctor`"
+            ) from end
+
+
+def course_folder() -> Path:
+    """The folder with the notebooks: where lnlib was installed from, else the current one."""
+    for root in (Path(__file__).resolve().parents[2], Path.cwd()):
+        if (root / START).is_file():
+            return root
+    raise LnlibError(
+        f"could not find {START} beside lnlib or in {Path.cwd()}; run this in a clone of the repository"
+    )
+
+
+def _has_display() -> bool:
+    return sys.platform != "linux" or any(
+        os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
+    )
+
+
+def name_browser_for_figures() -> None:
+    """Tell kaleido, in its own variable, of a browser that it would not find, such as Playwright's."""
+    from lnlib.doctor import find_browser
+
+    if browser := find_browser():
+        os.environ["BROWSER_PATH"] = browser
+
+
+def doctor(as_json: AsJson = False) -> None:
+    """Check each part of the environment; ends with 1 if the course cannot run."""
+    from rich.text import Text
+
+    from lnlib.doctor import checks
+
+    screen, done = console(), []
+    with contextlib.nullcontext() if as_json else screen.status("looking at the environment ..."):
+        for check in checks():
+            done.append(check)
+            if not as_json:
+                colour = {"OK": "green", "FAIL": "bold red"}.get(check.status, "yellow")
+                found = shown(check.name).ljust(13) + shown(check.detail)
+                screen.print(Text.assemble((f"[{check.status}]".ljust(7), colour), found), soft_wrap=True)
+                if not check.ok:
+                    screen.print(Text(" " * 20 + shown(check.remedy)), soft_wrap=True)
+    failed = [check.name for check in done if check.status == "FAIL"]
+    if as_json:
+        rows = [
+            {
+                "name": check.name,
+                "status": check.status,
+                "detail": check.detail,
+                "remedy": "" if check.ok else check.remedy,
+            }
+            for check in done
+        ]
+        print_json({"ok": not failed, "checks": rows})
+    else:
+        say(f"The course needs: {', '.join(failed)}." if failed else "The course can run.")
+    raise typer.Exit(1 if failed else 0)
+
+
+labs = typer.Typer(
+    cls=ListsByDefault, help="List the labs of the lessons, or save some as pages.", rich_markup_mode=None
+)
+
+
+@labs.command("list")
+def list_labs(as_json: AsJson = False) -> None:
+    """List the labs of the lessons."""
+    from lnlib.course.labs import LABS, lab_named
+
+    titles = {name: (lab_named(name).__doc__ or "").partition("\n")[0].rstrip(".") for name in LABS}
+    rows = [{"name": name, "what it shows": title} for name, title in titles.items()]
+    print_json(rows) if as_json else print_table(rows)
+
+
+@labs.command("save")
+def save_labs(
+    names: Annotated[list[str], typer.Argument(metavar="NAME...")],
+    output: Annotated[Path, typer.Option(help="Folder for the pages.")] = Path(),
+    as_json: AsJson = False,
+) -> None:
+    """Train labs on digits and save each as one HTML page that needs neither kernel nor network."""
+    from lnlib.course.labs import lab_named
+    from lnlib.files import check_writable
+
+    if output.exists() and not output.is_dir():
+        raise InvalidValue(f"output must be a folder, got the file {output}; try --output pages")
+    pages = {output / f"{name}.html": lab_named(name)() for name in dict.fromkeys(names)}
+    for page in pages:
+        check_writable(page)
+    with progress() as begin:
+        for page, lab in pages.items():
+            update = begin(page.stem)
+            if lab.trains:
+                lab.train()
+                while not lab.wait(0.2):
+                    update(lab.progress.value)
+            lab.save(page)
+            update(1.0)
+    print_json([*pages]) if as_json else say(*pages)

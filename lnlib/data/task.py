@@ -140,11 +140,15 @@ class Task:
 
     def split(self, name: str) -> Split:
         """A split by its name; raises `UnknownName` for another, and for a meta set that the task lacks."""
+        if name not in self.splits:
+            raise unknown_name("split of this task", name, self.splits)
+        return self.splits[name]
+
+    @property
+    def splits(self) -> dict[str, Split]:
+        """The splits that there are, by name."""
         splits = {"train": self.train, "validation": self.validation, "meta": self.meta, "test": self.test}
-        there = {name: split for name, split in splits.items() if split is not None}
-        if name not in there:
-            raise unknown_name("split of this task", name, there)
-        return there[name]
+        return {name: split for name, split in splits.items() if split is not None}
 
     @property
     def visible(self) -> Visible:

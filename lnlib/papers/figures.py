@@ -248,7 +248,8 @@ LINES = {"LIMIT_G -S": "LIMIT-G", "LIMIT_L -S": "LIMIT-L"}
 
 def _figure4(dataset: str, budget: Budget, store: Store, progress: OnProgress) -> FigureData:
     (result,) = _chosen(["limit-l-s"], dataset, budget, store, progress).values()
-    trained = result.spec.new_run().set_weights(result.best_states())
+    trained, states = result.spec.new_run(), result.best_states()
+    trained.set_weights({name: states[name] for name in trained.nets})  # older stores hold meters beside them
     task = trained.task
     ranked = detection.suspects(task, {"training": trained.logits("train", "predictor")})
     marked = detection.evaluation_frame(ranked, task)

@@ -3,7 +3,8 @@
 from lnlib.optimizers import SGD, Adam
 from lnlib.training.augment import Augmentation, CenterCrop, CropFlip, FlipCrop
 from lnlib.training.history import Epoch
-from lnlib.training.run import Run, Runs, fit, sweep
+from lnlib.training.run import Run, fit
+from lnlib.training.runs import Runs, sweep
 from lnlib.training.settings import Member, Settings
 
 __all__ = [

@@ -4,7 +4,7 @@ Whatever has one obvious meaning is taken; for the rest one sentence says what w
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -131,7 +131,9 @@ def _plain(name: str) -> str:
     return re.sub(r"[\W_]", "", name.lower())
 
 
-def shown(value: Any) -> str:
-    """A value in an error, in one short line."""
+def shown(value: Any, shape: Sequence[int] | None = None) -> str:
+    """A value in an error, in one short line; of an array its shape."""
+    if shape:
+        return f"one of shape {tuple(shape)}"
     text = " ".join(repr(value).split())
     return text if len(text) <= 60 else f"{text[:57]}..."

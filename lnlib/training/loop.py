@@ -114,8 +114,8 @@ def set_learning_rates(state: State, epoch: int) -> None:
 
 def stop_where_diverged(state: State, first_bad: Tensor, epoch: int) -> None:
     """Raise `TrainingDiverged` for a loss that was not a finite number."""
-    for member, step in zip(state.members, first_bad.tolist(), strict=True):
-        if step >= 0:
+    for position, (member, step) in enumerate(zip(state.members, first_bad.tolist(), strict=True)):
+        if step >= 0 and position not in state.stopped:  # one out of patience is put back where it stopped
             raise TrainingDiverged(
                 f"the loss of {member.method.label} (seed {member.seed}) is not a finite number at step "
                 f"{int(step)}, in epoch {epoch}; lower the learning rate and train again"

@@ -1,6 +1,7 @@
 """`sweep`: members equal their solo runs, grouping, modes, early stopping and checkpoints of stacks."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from lnlib.methods import (
 from lnlib.methods.base import Phase
 from lnlib.nets import CNN, MLP
 from lnlib.noise import uniform
-from lnlib.training import SGD, Adam, FlipCrop, Member, Runs, Settings, loop, run, sweep
+from lnlib.training import SGD, Adam, FlipCrop, Member, Runs, Settings, loop, sweep
 from lnlib.training.images import Resident
 from lnlib.training.networks import Stacked
 from lnlib.training.state import State
@@ -230,7 +231,8 @@ def test_auto_chooses_by_the_clock(make_digits_task, monkeypatch):
     members = members_of(make_digits_task, [CrossEntropy()] * 3)
     for solo, expected in ((1.0, "stacked"), (0.9, "solo")):
         seconds = {"stacked": 2.9, "solo": solo}
-        monkeypatch.setattr(run, "timed_step", lambda state, seconds=seconds: seconds[state.networks.mode])
+        timed = partial(lambda seconds, state: seconds[state.networks.mode], seconds)
+        monkeypatch.setattr("lnlib.training.runs.timed_step", timed)
         assert modes(Runs(members, net=MLP(8, 1))) == [expected] * 3
     assert modes(Runs(members[:1], net=MLP(8, 1))) == ["solo"]
 

@@ -15,8 +15,6 @@ from functools import cache, partial, wraps
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
-import numpy as np
-
 from lnlib.errors import InvalidValue, unknown_name
 
 LARGEST = 2**31 - 1
@@ -159,7 +157,7 @@ def _validator(hint: Any) -> Check:
 
 def _plain(value: Any) -> Any:
     """NumPy's scalars as Python's, lists and arrays as tuples."""
-    if isinstance(value, np.generic | np.ndarray):
+    if type(value).__module__ == "numpy":  # which the command line's help does without
         value = value.tolist()
     return tuple(map(_plain, value)) if isinstance(value, list | tuple) else value
 

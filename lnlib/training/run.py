@@ -225,7 +225,8 @@ class Run:
     def load(self, path: Path | str) -> "Run":
         """Go on from a checkpoint; raises `CheckpointError` for one that is missing, damaged or another's."""
         saved = checkpoint.read(Path(path), self.fingerprint, self.device)
-        self.state.restore(self.position, saved)
+        with checkpoint.whole(Path(path)):
+            self.state.restore(self.position, saved)
         return self
 
     @property

@@ -132,9 +132,10 @@ class Runs(Sequence[Run]):
 
     def load(self, path: Path | str) -> "Runs":
         """Go on from a checkpoint of the same runs in the same modes; raises `CheckpointError`."""
-        saved = checkpoint.read(Path(path), self.fingerprint, self[0].device)["runs"]
-        for run, own in zip(self, saved, strict=True):
-            run.state.restore(run.position, own)
+        saved = checkpoint.read(Path(path), self.fingerprint, self[0].device)
+        with checkpoint.whole(Path(path)):
+            for run, own in zip(self, saved["runs"], strict=True):
+                run.state.restore(run.position, own)
         return self
 
     @property

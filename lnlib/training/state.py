@@ -148,7 +148,10 @@ class State:
 
     @torch.no_grad()
     def restore(self, position: int, saved: dict[str, Any]) -> None:
-        """Let one run go on from there."""
+        """Let one run go on from there; raises whatever a missing part leads to."""
+        for weights in (saved["weights"], saved["best"]):
+            if weights is not None and weights.keys() != self.networks.modules.keys():
+                raise KeyError("weights")
         self.epoch = self.reached[position] = saved["epoch"]
         self.step = saved["step"]
         self.streams[position].restore(saved["streams"])

@@ -167,7 +167,6 @@ class Finder:
 sys.meta_path.insert(0, Finder())
 """
 IN_TRAINING = """
-from lnlib.training import engine
 from lnlib.papers import store
 obtain = store.Store.obtain
 def interrupted(*arguments, on_epoch, **options):
@@ -213,7 +212,9 @@ def test_a_job_in_the_background_stays_deaf_to_ctrl_c() -> None:
 
 
 @pytest.mark.parametrize("command", [["runs"], ["train", "--epochs", "1"], ["runs", "show", "a"]])
-@pytest.mark.parametrize(("place", "said"), [("FILE", "need a folder"), ("~nobody-here/runs", "no home")])
+@pytest.mark.parametrize(
+    ("place", "said"), [("FILE", "it is not a folder"), ("~nobody-here/runs", "home directory")]
+)
 def test_a_place_for_runs_that_cannot_be_is_one_line(
     command: list[str], place: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from lnlib import cli
+from lnlib.cli.app import app
 from lnlib.errors import LnlibError
 from lnlib.papers.store import SET_ASIDE, DamagedRun, Result, Store
 from tests.stores import SPECS, Made, make, same_numbers
@@ -134,7 +134,7 @@ def said(call: Callable[[], Any]) -> Any:
 
 def command(*arguments: str) -> None:
     """A command that answers, or says in one line why not."""
-    done = CliRunner().invoke(cli.app, ["runs", *arguments])
+    done = CliRunner().invoke(app, ["runs", *arguments])
     assert done.exit_code == 0 or (done.exit_code == 2 and done.stderr.startswith("error: ")), done.output
     assert done.exception is None or isinstance(done.exception, SystemExit)
 

@@ -36,7 +36,9 @@ class WithFeatures(nn.Module):
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit.script:FutureWarning")
-@pytest.mark.parametrize("net", [small(), small, WithFeatures(), WithFeatures], ids=str)
+@pytest.mark.parametrize(
+    "net", [small(), small, WithFeatures(), WithFeatures], ids=["module", "function", "features", "class"]
+)
 @pytest.mark.parametrize("name", ["cross-entropy", "limit", "metainfonet", "d2l", "co-teaching", "mlnt"])
 def test_any_module_trains_alone_and_stacked(name, net, task):
     method = name
@@ -125,7 +127,7 @@ def test_slips_in_settings_get_one_sentence(options, text, task):
         fit(CrossEntropy(), task, **options)
 
 
-@pytest.mark.parametrize("method", [5, None, "limt", methods.Method, torch.nn.Linear(1, 1)])
+@pytest.mark.parametrize("method", [5, None, "limt", methods.Method, torch.nn.Linear(1, 1)], ids=range(5))
 def test_what_is_no_method_is_refused(method, task):
     with pytest.raises(LnlibError, match="method"):
         fit(method, task)

@@ -198,7 +198,7 @@ def test_cells_are_selected_by_parts_of_their_headings():
             UnknownName,
             "'noise=pair,p=0.8': known are 'uniform, p=0', .*'pair, p=0.4', or parts of these",
         ),
-        ({"seeds": [-1]}, InvalidValue, "seed, field of a run: .* got -1"),
+        ({"seeds": [-1]}, InvalidValue, "seed must be at least 0, got -1"),
         ({"epochs": 0}, InvalidValue, "epochs.* got 0"),
         ({"train_size": 0}, InvalidValue, "train_size.* got 0"),
     ],

@@ -80,11 +80,12 @@ def test_the_wheels_without_cuda_are_the_tested_versions():
         assert package in constraints
 
 
-def test_the_python_of_the_readme_runs_on_a_folder_of_pictures(tmp_path):
+def test_the_python_of_the_readme_runs_from_top_to_bottom(tmp_path):
     make_pictures(tmp_path)
-    (code,) = re.findall(r"```python\n(.*?)```", README, flags=re.S)
+    blocks = re.findall(r"```python\n(.*?)```", README, flags=re.S)
+    ends = "print(bool(loss(nets, batch).isfinite()))"
     done = subprocess.run(
-        [sys.executable, "-c", code],
+        [sys.executable, "-W", "error", "-c", "\n".join([*blocks, ends])],
         cwd=tmp_path,
         env=ENVIRONMENT,
         capture_output=True,
@@ -92,7 +93,8 @@ def test_the_python_of_the_readme_runs_on_a_folder_of_pictures(tmp_path):
         timeout=300,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1].startswith("60 ")
+    assert re.search(r"^LIMIT +0\.0", done.stdout, flags=re.M)
+    assert done.stdout.endswith("True\n")
 
 
 def test_the_course_map_names_every_lesson_and_every_link_exists():

@@ -39,6 +39,7 @@ def lab(
         # No calls for news and updates, nor the question whether to make them: the course works offline.
         "--LabApp.app_settings_dir": str(Path(__file__).parents[1] / "jupyter"),
         "--log-level": "WARN",
+        "--LabApp.log_level": "WARN",
     }
     if port is not None:
         options |= {"--port": str(port), "--ServerApp.port_retries": "0"}
@@ -58,8 +59,10 @@ def lab(
     note("starting JupyterLab ...")
     try:
         server = LabApp.initialize_server([*command, *further])
-        address = f"The course is at  {server.local_url}"
-        server.io_loop.add_callback(say, "", address, "Ctrl-C stops it.", "")  # when it listens
+        # The server's own text hides the token, without which nobody gets in.
+        address = f"{server.local_url.partition('?')[0]}?token={server.identity_provider.token}"
+        # Said when it listens.
+        server.io_loop.add_callback(say, "", f"The course is at  {address}", "Ctrl-C stops it.", "")
         server.start()
     except SystemExit as end:
         if end.code:

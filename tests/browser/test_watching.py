@@ -1,4 +1,4 @@
-"""The passing line of long training in JupyterLab: it is seen while a run trains, and nothing is left of it."""
+"""The passing line of long training in JupyterLab: it is seen while a run trains, and nothing stays of it."""
 
 import json
 from collections.abc import Callable
@@ -9,9 +9,10 @@ from tests.browser.conftest import Notebook, Server, write_cells
 
 pytestmark = pytest.mark.browser
 TRAINING = """from lnlib import data, noise
+from lnlib.nets import MLP
 from lnlib.training import fit
 task = data.make_task(data.load("digits"), noise.uniform(0.4, 10))
-run = fit("limit", task, epochs=60)
+run = fit("limit", task, epochs=60, net=MLP(512))
 print("the last test accuracy is", len(run.records))"""
 
 

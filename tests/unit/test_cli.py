@@ -304,7 +304,8 @@ def started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
     given: list[str] = []
 
     class Server:
-        local_url = "http://127.0.0.1:8888/lab"
+        local_url = "http://127.0.0.1:8888/lab?token=..."
+        identity_provider = SimpleNamespace(token="secret")
         io_loop = SimpleNamespace(add_callback=lambda call, *arguments: call(*arguments))
 
         def start(self) -> None:
@@ -332,7 +333,7 @@ def test_lab_starts_jupyter_on_this_machine_only_with_a_token_and_prints_the_add
     assert {"--ip=127.0.0.1", f"--ServerApp.root_dir={tmp_path}", "--no-browser"} <= {*started}
     assert "--LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb" in started
     assert started[-1] == "started" and len(os.environ["JUPYTER_TOKEN"]) > 20
-    assert "The course is at  http://127.0.0.1:8888/lab\n" in result.stdout
+    assert "The course is at  http://127.0.0.1:8888/lab?token=secret\n" in result.stdout
 
 
 @pytest.mark.parametrize(("display", "opens"), [("", False), (":0", True)])
@@ -396,8 +397,11 @@ def test_a_signal_stops_jupyter_which_answers_at_its_address(number: signal.Sign
         assert process.stdout is not None
         line = next(line for line in process.stdout if "http://" in line)
         assert "/lab/tree/notebooks/00_start_here.ipynb?token=" in line
-        with urllib.request.urlopen(line.split()[-1], timeout=60) as page:
-            assert page.status == 200
+        page, token = line.split()[-1].split("?token=")
+        server = page.removesuffix("/lab/tree/notebooks/00_start_here.ipynb")
+        # Without the token this is refused, where a page would send to the one that asks for it.
+        with urllib.request.urlopen(f"{server}/api/contents?token={token}", timeout=60) as contents:
+            assert contents.status == 200
         process.send_signal(number)
         assert process.wait(60) == 0
 

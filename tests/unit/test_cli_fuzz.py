@@ -154,6 +154,7 @@ class _Lab:
 
 class _Server:
     local_url = "http://127.0.0.1"
+    identity_provider = SimpleNamespace(token="secret")
     io_loop = SimpleNamespace(add_callback=lambda call, *arguments: call(*arguments))
 
     def start(self) -> None:

@@ -86,9 +86,7 @@ def symmetric(rate: NoiseRate, num_classes: Several) -> FloatArray:
 
 @checked
 def pair(
-    rate: NoiseRate,
-    num_classes: Several = 10,
-    mapping: str | Mapping[int, int] | Mapping[str, int] = "limit",
+    rate: NoiseRate, num_classes: Several = 10, mapping: str | Mapping[int, int] | Mapping[str, int] = "limit"
 ) -> FloatArray:
     """Noise that mistakes a share `rate` of a class for one look-alike; classes without one stay clean.
 

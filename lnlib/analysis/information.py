@@ -35,11 +35,7 @@ def information_bounds(
     norms = history["squared_gradient"].to_numpy()
     per_epoch = bounds.gradient_information_bound(dimension, norms, sigma, q)
     return pd.DataFrame(
-        {
-            "epoch": history["epoch"],
-            "at_least": history["memorized_bits"],
-            "at_most": per_epoch.cumsum(),
-        }
+        {"epoch": history["epoch"], "at_least": history["memorized_bits"], "at_most": per_epoch.cumsum()}
     )
 
 

@@ -14,16 +14,7 @@ from numpy.typing import NDArray
 from lnlib.analysis.imbalance import ENDS, class_accuracy, class_means
 from lnlib.checks import Count, Seed, checked
 from lnlib.data.task import Task
-from lnlib.methods import (
-    L2RW,
-    ClassBalanced,
-    FineTuning,
-    FocalLoss,
-    LogitNet,
-    LossNet,
-    MetaInfoNet,
-    Method,
-)
+from lnlib.methods import L2RW, ClassBalanced, FineTuning, FocalLoss, LogitNet, LossNet, MetaInfoNet, Method
 from lnlib.nets import MLP
 from lnlib.training import SGD, Adam, Member, Run, Runs
 

@@ -8,16 +8,7 @@ from torch import Tensor, nn
 
 from lnlib.checks import Count, NonNegative, Positive, checked
 from lnlib.data.task import Visible
-from lnlib.methods.base import (
-    Batch,
-    Draw,
-    Method,
-    Nets,
-    NewNet,
-    TrainingData,
-    WarmStart,
-    cross_entropy,
-)
+from lnlib.methods.base import Batch, Draw, Method, Nets, NewNet, TrainingData, WarmStart, cross_entropy
 from lnlib.nets import Memory
 
 

@@ -89,10 +89,7 @@ class MetaWeighting(Method):
         """The classifier, the weighting network, and for momentum the classifier's last weights."""
         require_meta(self, task)
         classifier = new_net("classifier")
-        networks = {
-            "classifier": classifier,
-            "weighting": self.new_weighting(task.num_classes),
-        }
+        networks = {"classifier": classifier, "weighting": self.new_weighting(task.num_classes)}
         if self.virtual_step == "momentum":
             own = {_flat(name): torch.zeros_like(value) for name, value in classifier.named_parameters()}
             networks["previous"] = Memory(**own, lr=torch.ones(()))

@@ -13,16 +13,7 @@ from lnlib.checks import Count, Finite, NonNegative, Share, checked
 from lnlib.data.task import Visible
 from lnlib.device import full_precision
 from lnlib.errors import InvalidValue
-from lnlib.methods.base import (
-    Batch,
-    Draw,
-    Method,
-    Nets,
-    NewNet,
-    TrainingData,
-    WarmStart,
-    cross_entropy,
-)
+from lnlib.methods.base import Batch, Draw, Method, Nets, NewNet, TrainingData, WarmStart, cross_entropy
 from lnlib.nets import Memory, Net
 from lnlib.nets.net import Tensors
 

@@ -41,10 +41,7 @@ class MatrixCorrection(Method):
 
     def networks(self, new_net: NewNet, task: Visible) -> dict[str, nn.Module]:
         """The classifier, and the transition matrix as its memory."""
-        return {
-            "classifier": new_net("classifier"),
-            "transition": Memory(matrix=torch.eye(task.num_classes)),
-        }
+        return {"classifier": new_net("classifier"), "transition": Memory(matrix=torch.eye(task.num_classes))}
 
     def start(self, nets: Nets, data: TrainingData) -> None:
         """Fix the transition matrix."""

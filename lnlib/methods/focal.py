@@ -21,13 +21,12 @@ class FocalLoss(Method):
 
     MetaInfoNet states no γ: 1 is the choice here, from the grid .5, 1, 2 of Cui et al. (2019), who use
     sigmoids in place of the softmax, as Lin et al. do (γ = 2 and a class weight of .25: recalled, not checked
-    against the original). Raises `InvalidValue` for a negative γ.
+    against the original).
     """
 
     gamma: NonNegative = 1.0
 
     def loss(self, nets: Nets, batch: Batch) -> Tensor:
-        """Mean focal loss on the given labels, in nats."""
         losses = cross_entropy(nets["classifier"](batch.x)[0], batch.y)
         # 1 − p_y. At 0, which float32 reaches, its root would have no finite gradient.
         missing = -torch.expm1(-losses)

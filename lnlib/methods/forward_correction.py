@@ -21,7 +21,6 @@ class ForwardCorrection(MatrixCorrection):
     """The mean of −log (sᵀT)_y: s is the softmax of the logits, T the transition matrix."""
 
     def loss(self, nets: Nets, batch: Batch) -> Tensor:
-        """Mean cross-entropy of the given labels under the noisy predictions, in nats."""
         logits, _ = nets["classifier"](batch.x)
         noisy = torch.softmax(logits, dim=1) @ nets["transition"].buffers["matrix"]
         return -noisy.gather(1, batch.y[:, None]).clamp(min=SMALLEST).log().mean()

@@ -25,11 +25,9 @@ class LogitNet(MetaWeighting):
     linear: bool = False
 
     def new_weighting(self, num_classes: int) -> nn.Module:
-        """K-100-1 behind the embedding."""
         return WeightFromLogits(num_classes, self.linear, self.hidden)
 
     def raw_weights(
         self, nets: Nets, logits: Tensor, labels: Tensor, noise: Tensor | None
     ) -> tuple[Tensor, None]:
-        """Weights (B,) of logits (B, K) under labels (B,); nothing is bounded."""
         return nets["weighting"](logits, labels), None

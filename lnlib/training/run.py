@@ -19,7 +19,6 @@ from lnlib.training.asked import device_of, member_of, settings_of, shown
 from lnlib.training.history import Epoch, History
 from lnlib.training.images import Images, Resident
 from lnlib.training.networks import Alone, Weights
-from lnlib.training.settings import Settings
 from lnlib.training.state import OnStep, State
 from lnlib.training.watching import watched
 
@@ -59,36 +58,13 @@ class Run:
 
     def _hold(self, state: State, position: int) -> "Run":
         self.state, self.position, self.member = state, position, state.members[position]
+        self.method, self.task = self.member.method, self.member.task
+        self.settings, self.device, self.mode = state.settings, state.device, state.networks.mode
         return self
 
     def __repr__(self) -> str:
         where = f"{self.task.dataset.name}, seed {self.member.seed}"
         return f"Run({self.method!r}, {where}, epoch {len(self.records)} of {self.settings.epochs})"
-
-    @property
-    def method(self) -> Method:
-        """The method that trains it."""
-        return self.member.method
-
-    @property
-    def task(self) -> Task:
-        """What it learns."""
-        return self.member.task
-
-    @property
-    def settings(self) -> Settings:
-        """How it trains."""
-        return self.state.settings
-
-    @property
-    def device(self) -> torch.device:
-        """Where it trains."""
-        return self.state.device
-
-    @property
-    def mode(self) -> str:
-        """How it trains: "solo" or "stacked"."""
-        return self.state.networks.mode
 
     # Training.
 
@@ -159,16 +135,12 @@ class Run:
 
     @torch.no_grad()
     def sample_weights(self) -> Tensor | None:
-        """What each training example (N,) counts at present, with mean one, on the CPU; None where all count
-        alike.
-        """
+        """What each training example (N,) counts, with mean one, on the CPU; None where all count alike."""
         found = self.method.sample_weights(self.nets, self.state.data.whole(self.task))
         return None if found is None else found.cpu()
 
     def predict(self, images: Tensor) -> Tensor:
-        """Eval-mode logits (n, K), on the CPU, of normalised images (n, C, H, W), or of any number of them.
-
-        Raises `InvalidValue` for images of another shape.
+        """Eval-mode logits (n, K), on the CPU, of normalised images; raises `InvalidValue` for other shapes.
         """
         shape = self.task.image_shape
         try:
@@ -204,7 +176,8 @@ class Run:
             )
         rows = chosen.index.to(self.device)
         images = self.state.data.test if chosen is self.task.test else self.state.data.train
-        return self._in_parts(self.method.predict if network is None else _logits_of(network), rows, images)
+        predict = self.method.predict if network is None else lambda nets, x: nets[network](x)[0]
+        return self._in_parts(predict, rows, images)
 
     @torch.no_grad()
     def _in_parts(self, predict: Callable[[Nets, Tensor], Tensor], rows: Tensor, images: Images) -> Tensor:
@@ -217,9 +190,7 @@ class Run:
     # Checkpoints.
 
     def save(self, path: Path | str) -> None:
-        """Write a checkpoint from which `load` goes on as if the run had never stopped; raises as
-        `whole_file`, and `LnlibError` inside an epoch.
-        """
+        """Write a checkpoint for `load`; raises as `whole_file`, and `LnlibError` inside an epoch."""
         checkpoint.write({"fingerprint": self.fingerprint, **self.state.saved(self.position)}, Path(path))
 
     def load(self, path: Path | str) -> "Run":
@@ -245,14 +216,6 @@ def _shapes(weights: Weights) -> set[tuple[str, tuple[int, ...]]]:
         for name, named in weights.items()
         for key, value in named.items()
     }
-
-
-def _logits_of(network: str) -> Callable[[Nets, Tensor], Tensor]:
-    def logits(nets: Nets, x: Tensor) -> Tensor:
-        found: Tensor = nets[network](x)[0]
-        return found
-
-    return logits
 
 
 def tensor_hash(state: Weights) -> str:

@@ -146,8 +146,9 @@ class Decomposition:
 
 
 def decompose(problem: Problem, learner: ArrayLike) -> Decomposition:
-    """Every term of eq. (1), over all data sets and weights; raises `InvalidValue` for a learner that is
-    none.
+    """Every term of eq. (1), computed from its own definition by summing over all data sets and weights.
+
+    Raises `InvalidValue` for a learner that is not made of distributions or does not fit the problem.
     """
     a = _distributions("the learner A(w|S)", learner)
     if a.shape != problem.shape:

@@ -101,9 +101,7 @@ def evaluation_frame(suspects: pd.DataFrame, task: Task) -> pd.DataFrame:
 
 
 def evaluation_auc(scores: Float[Scores, " examples"], wrong: Bool[Marks, " examples"]) -> float:
-    """The area under the ROC curve, ties counting half; raises `InvalidValue` unless labels of both kinds
-    occur.
-    """
+    """The area under the ROC curve, ties counting half; raises `InvalidValue` without both kinds of label."""
     from sklearn.metrics import roc_auc_score
 
     _check_both(wrong)
@@ -111,7 +109,10 @@ def evaluation_auc(scores: Float[Scores, " examples"], wrong: Bool[Marks, " exam
 
 
 def evaluation_roc(scores: Float[Scores, " examples"], wrong: Bool[Marks, " examples"]) -> pd.DataFrame:
-    """The ROC's corners: false_positive_rate, true_positive_rate, threshold; raises as `evaluation_auc`."""
+    """The ROC's corners, wrong labels as positives: false_positive_rate, true_positive_rate, threshold.
+
+    Raises as `evaluation_auc`.
+    """
     from sklearn.metrics import roc_curve
 
     _check_both(wrong)

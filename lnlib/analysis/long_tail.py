@@ -76,7 +76,7 @@ class ByClass:
         return float(self.training[epoch].mean())
 
     def preference(self, epoch: int = -1) -> float:
-        """The weight of an example of the tail over one of the head; NaN without weights, or infinite."""
+        """An example's weight in the tail over one's in the head: NaN without weights, infinite over 0."""
         now = self.weights[epoch].mean(axis=0)
         head, tail = float(now[:ENDS].mean()), float(now[-ENDS:].mean())
         return tail / head if head else np.inf

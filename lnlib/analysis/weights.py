@@ -32,7 +32,7 @@ class WeightSummary(NamedTuple):
 
 
 def effective_sample_size(weights: Float[Weights, " examples"]) -> float:
-    """(Σw)²/(nΣw²) of weights (n,): the share of the examples that would average as well; 0 for zeros."""
+    """(Σw)²/(nΣw²) of weights (n,): the share of equal examples that average as well; 0 for zeros."""
     squares = float(np.square(weights, dtype=np.float64).sum())
     total = float(weights.sum(dtype=np.float64))
     return total**2 / (len(weights) * squares) if squares else 0.0
@@ -63,6 +63,6 @@ def evaluation_histogram(
     """How many clean and wrong labels fall in each bin of EDGES: columns low, high, clean, noisy."""
     inside = np.minimum(weights, EDGES[-1])
     counts = {
-        name: np.histogram(inside[part], EDGES)[0] for name, part in (("clean", clean), ("noisy", ~clean))
+        name: np.histogram(inside[own], EDGES)[0] for name, own in (("clean", clean), ("noisy", ~clean))
     }
     return pd.DataFrame({"low": EDGES[:-1], "high": EDGES[1:], **counts})

@@ -103,14 +103,14 @@ class _Bundled:
 
     @property
     def info(self) -> DatasetInfo:
-        return DatasetInfo(
-            self.name,
+        about = (
             "scikit-learn's digits",
             True,
             "scikit-learn",
             "1 797 images of 8×8",
             "comes with scikit-learn",
         )
+        return DatasetInfo(self.name, *about)
 
 
 @dataclass(frozen=True)

@@ -131,7 +131,7 @@ class Task:
 
     @property
     def effective_error_rate(self) -> float:
-        """The expected share of wrong labels in the training split, given its classes; NaN if unknown."""
+        """The expected share of wrong labels in the training split by its true classes; NaN if unknown."""
         if not self.truth.known:
             return float("nan")
         return noise.effective_error_rate(self.truth.matrix, self.truth.prior)

@@ -119,7 +119,7 @@ class WarmStart(NamedTuple):
     buffers: bool = True
 
 
-FROM_CROSS_ENTROPY: Mapping[str, WarmStart] = {"classifier": WarmStart("cross-entropy", "classifier")}
+FROM_BEST_CE: Mapping[str, WarmStart] = {"classifier": WarmStart("cross-entropy", "classifier")}
 
 
 class Phase(NamedTuple):

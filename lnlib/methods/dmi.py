@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lnlib.checks import Positive, checked
-from lnlib.methods.base import FROM_CROSS_ENTROPY, Batch, Method, Nets, Phase
+from lnlib.methods.base import FROM_BEST_CE, Batch, Method, Nets, Phase
 from lnlib.optimizers import Adam
 
 OFFSET = 1e-3
@@ -27,7 +27,7 @@ class DMI(Method):
 
     lr: Positive | None = None
 
-    warm_start = FROM_CROSS_ENTROPY
+    warm_start = FROM_BEST_CE
 
     @property
     def phases(self) -> tuple[Phase, ...]:

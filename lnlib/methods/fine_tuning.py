@@ -1,4 +1,4 @@
-"""Training on all given labels, then on the clean meta set alone (MetaInfoNet, row "Fine-tuning")."""
+"""Training on the given labels, then on the clean meta set (MetaInfoNet, tables 1-3, 6, "Fine-tuning")."""
 
 from dataclasses import dataclass
 from typing import Annotated

@@ -1,7 +1,4 @@
-"""The focal loss: examples that are fitted already count less (MetaInfoNet, tables 1-3, row "Focal loss").
-
-Lin et al. (2017), eq. (4).
-"""
+"""The focal loss: fitted examples count less (Lin et al., 2017, eq. (4); MetaInfoNet, tables 1-3)."""
 
 from dataclasses import dataclass
 

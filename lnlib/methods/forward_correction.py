@@ -1,7 +1,4 @@
-"""Forward correction: compare the given labels with predictions passed through the noise.
-
-LIMIT, section 4, row "FW"; Patrini et al. (2017), theorem 2.
-"""
+"""Forward correction: predictions pass the noise (Patrini et al., 2017, theorem 2; LIMIT, section 4, FW)."""
 
 from dataclasses import dataclass
 

@@ -8,16 +8,7 @@ from torch import Tensor, nn
 
 from lnlib.checks import Count, NonNegative, Positive, checked
 from lnlib.data.task import Visible
-from lnlib.methods.base import (
-    FROM_CROSS_ENTROPY,
-    Batch,
-    Draw,
-    Method,
-    Nets,
-    NewNet,
-    TrainingData,
-    cross_entropy,
-)
+from lnlib.methods.base import FROM_BEST_CE, Batch, Draw, Method, Nets, NewNet, TrainingData, cross_entropy
 from lnlib.nets import Memory
 
 
@@ -37,7 +28,7 @@ class LCCN(Method):
     warmup: NonNegative = 0.43
     every: Count = 200
 
-    warm_start = FROM_CROSS_ENTROPY
+    warm_start = FROM_BEST_CE
 
     def networks(self, new_net: NewNet, task: Visible) -> dict[str, nn.Module]:
         classes, size = task.num_classes, len(task.train)

@@ -1,7 +1,4 @@
-"""LogitNet: an example's weight is a learned function of its logits and its given label.
-
-MetaInfoNet, section 4.2.
-"""
+"""LogitNet: an example's weight is learned from its logits and given label (MetaInfoNet, section 4.2)."""
 
 from dataclasses import dataclass
 

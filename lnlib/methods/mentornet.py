@@ -186,7 +186,7 @@ def predefined(
 
 
 def invented(size: int, num_classes: int, generator: torch.Generator, dtype: torch.dtype) -> Seen:
-    """Examples to train a mentor on: losses and percentiles exponential (means 2, 1), the rest uniform."""
+    """What a mentor learns from: exponential losses and percentiles (means 2, 1 nats), the rest uniform."""
     losses, percentile = torch.empty((2, size), device=generator.device, dtype=dtype).exponential_(
         generator=generator
     )

@@ -1,7 +1,4 @@
-"""MetaInfoNet: weights from the given label and what an information bottleneck leaves of the logits.
-
-MetaInfoNet, section 4.3 and eq. (7).
-"""
+"""MetaInfoNet: weights from labels, and logits through a bottleneck (section 4.3 and eq. (7))."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal

@@ -13,16 +13,7 @@ from lnlib.checks import Count, Finite, NonNegative, Share, checked
 from lnlib.data.task import Visible
 from lnlib.device import full_precision
 from lnlib.errors import InvalidValue
-from lnlib.methods.base import (
-    FROM_CROSS_ENTROPY,
-    Batch,
-    Draw,
-    Method,
-    Nets,
-    NewNet,
-    TrainingData,
-    cross_entropy,
-)
+from lnlib.methods.base import FROM_BEST_CE, Batch, Draw, Method, Nets, NewNet, TrainingData, cross_entropy
 from lnlib.nets import Memory, Net
 from lnlib.nets.net import Tensors
 
@@ -67,7 +58,7 @@ class MLNT(Method):
                 "try MLNT(begin=0.005, full=0.02)"
             )
 
-    warm_start = FROM_CROSS_ENTROPY
+    warm_start = FROM_BEST_CE
 
     def networks(self, new_net: NewNet, task: Visible) -> dict[str, nn.Module]:
         classifier = new_net("classifier")

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from lnlib.checks import Share, checked
 from lnlib.data.task import Visible
 from lnlib.errors import InvalidValue
-from lnlib.methods.base import FROM_CROSS_ENTROPY, Method, Nets, NewNet, TrainingData
+from lnlib.methods.base import FROM_BEST_CE, Method, Nets, NewNet, TrainingData
 from lnlib.nets import Memory
 
 Outliers = Literal["class-aware", "reference", "keep"]
@@ -34,7 +34,7 @@ class MatrixCorrection(Method):
     matrix: tuple[tuple[Share, ...], ...] | None = None
     outliers: Outliers = "class-aware"
 
-    warm_start = FROM_CROSS_ENTROPY
+    warm_start = FROM_BEST_CE
 
     def networks(self, new_net: NewNet, task: Visible) -> dict[str, nn.Module]:
         return {"classifier": new_net("classifier"), "transition": Memory(matrix=torch.eye(task.num_classes))}

@@ -35,9 +35,6 @@ else:
     AVAILABLE = True
 
 
-# From one member's tensor inside `vmap` to those of the whole stack, and back.
-
-
 def in_stack(*tensors: Tensor) -> bool:
     """Whether all of them are one member's inside `torch.vmap`, and in no other transform within it."""
     if not AVAILABLE or not all(map(is_batchedtensor, tensors)):
@@ -133,14 +130,9 @@ class StackedNet(MemberNet):
     """Every member at once, inside `torch.vmap`. Autograd acts outside of it."""
 
     def __call__(self, *inputs: Any) -> Any:
-        if getattr(self.module, "takes_stacks", False) and in_stack(
-            *_tensors(inputs), *self.parameters.values()
-        ):
-            return self._at_once(*inputs)
-        return super().__call__(*inputs)
-
-    def _at_once(self, *inputs: Any) -> Any:
-        """The outputs for all members by one call of a network that leaves leading dimensions alone."""
+        takes_stacks = getattr(self.module, "takes_stacks", False)  # it leaves leading dimensions alone
+        if not takes_stacks or not in_stack(*_tensors(inputs), *self.parameters.values()):
+            return super().__call__(*inputs)
         parameters = {name: of_all(value) for name, value in self.parameters.items()}
         stacks = (of_all(value) if isinstance(value, Tensor) else value for value in inputs)
         return tree_map(of_each, self.skeleton.evaluate(parameters, {}, *stacks))

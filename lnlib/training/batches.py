@@ -45,8 +45,6 @@ class Batches:
         splits = [getattr(member.task, split) for member in self.members]
         return torch.stack([getattr(own, what).to(self.device) for own in splits])
 
-    # One epoch, one step.
-
     def of_epoch(self, streams: Sequence[Streams]) -> list[Tensor]:
         """Which examples each batch of an epoch has (M, B), in each run's own order."""
         order = torch.stack([self._shuffled(self.num_train, own["order"]) for own in streams])
@@ -117,8 +115,6 @@ class Batches:
 
     def _shuffled(self, count: int, generator: torch.Generator) -> Tensor:
         return torch.randperm(count, generator=generator, device=self.device)
-
-    # Between steps.
 
     def for_evaluation(self, x: Tensor) -> Tensor:
         """Images as networks are to see them in an evaluation."""

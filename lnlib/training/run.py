@@ -66,8 +66,6 @@ class Run:
         where = f"{self.task.dataset.name}, seed {self.member.seed}"
         return f"Run({self.method!r}, {where}, epoch {len(self.records)} of {self.settings.epochs})"
 
-    # Training.
-
     def __iter__(self) -> Iterator[Epoch]:
         epochs = loop.epochs(self.state)
         while not self.finished:
@@ -84,8 +82,6 @@ class Run:
     def finished(self) -> bool:
         """Whether all epochs are done, or there is no patience left."""
         return self.state.finished or self.state.out_of_patience(self.position)
-
-    # What it knows.
 
     @property
     def records(self) -> History:
@@ -140,8 +136,7 @@ class Run:
         return None if found is None else found.cpu()
 
     def predict(self, images: Tensor) -> Tensor:
-        """Eval-mode logits (n, K), on the CPU, of normalised images; raises `InvalidValue` for other shapes.
-        """
+        """Eval-mode logits (n, K), on the CPU, of normalised images, or `InvalidValue` for another shape."""
         shape = self.task.image_shape
         try:
             given = torch.as_tensor(images)
@@ -162,11 +157,10 @@ class Run:
         Raises `UnknownName` for a split that the task lacks and for a network that is no classifier of the
         method's, and `InvalidValue` for what is no split of this task.
         """
-        modules, trained = self.state.networks.modules, self.state.networks.phases
+        modules = self.state.networks.modules
+        trained = [name for phase in self.state.networks.phases for name in phase.networks]
         kind = type(modules["classifier"])
-        classifiers = {
-            name for phase in trained for name in phase.networks if isinstance(modules[name], kind)
-        }
+        classifiers = {name for name in trained if isinstance(modules[name], kind)}
         if network is not None and network not in classifiers:
             raise unknown_name(f"network of {self.method.label}", network, classifiers)
         chosen = self.task.split(split) if isinstance(split, str) else split
@@ -187,10 +181,10 @@ class Run:
             parts = [predict(nets, x) for x in self.state.data.in_parts(rows, images)]
         return torch.cat(parts).to(self.settings.dtype).cpu()
 
-    # Checkpoints.
-
     def save(self, path: Path | str) -> None:
-        """Write a checkpoint for `load`; raises as `whole_file`, and `LnlibError` inside an epoch."""
+        """Write a checkpoint from which `load` goes on as if the run had never stopped; raises as
+        `whole_file`, and `LnlibError` inside an epoch.
+        """
         checkpoint.write({"fingerprint": self.fingerprint, **self.state.saved(self.position)}, Path(path))
 
     def load(self, path: Path | str) -> "Run":

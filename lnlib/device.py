@@ -61,9 +61,7 @@ def with_threads(number: int, work: Callable[P, T]) -> Callable[P, T]:
 
 
 def describe(device: torch.device, threads: int | None = None) -> str:
-    """The device in words, for provenance and small print: "CPU, 2 threads", or the name of the GPU;
-    `threads` are those that PyTorch computes with, if not those of this thread of Python.
-    """
+    """The device in words: "CPU, 2 threads" (PyTorch's here, unless given) or the name of the GPU."""
     if device.type == "cpu":
         threads = threads or torch.get_num_threads()
         return f"CPU, {threads} thread" + ("s" if threads != 1 else "")
@@ -120,9 +118,7 @@ def _present() -> list[str]:
 
 
 def full_precision(tensor: Tensor) -> AbstractContextManager[Any]:
-    """A context without autocast where the tensor lies: for passes that take their types from an earlier one,
-    and for what rounding would spoil.
-    """
+    """No autocast within: for passes that take their types from an earlier one, and against rounding."""
     kind = tensor.device.type
     if not torch.amp.is_autocast_available(kind) or not torch.is_autocast_enabled(kind):
         return nullcontext()

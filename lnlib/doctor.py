@@ -73,17 +73,14 @@ def _playwright_browser() -> str | None:
 
 def _python(name: str) -> Check:
     version = ".".join(map(str, sys.version_info[:3]))
-    return Check(
-        name, sys.version_info >= (3, 11), f"{version} at {sys.executable}", "use Python 3.11 or newer"
-    )
+    return Check(name, sys.version_info >= (3, 11), f"{version} at {sys.executable}", PARTS[name][1])
 
 
 def _torch(name: str) -> Check:
     import torch
 
-    return Check(
-        name, torch.__version__ >= "2.11", str(torch.__version__), "torch 2.11 or newer; " + REINSTALL
-    )
+    version = str(torch.__version__)
+    return Check(name, torch.__version__ >= "2.11", version, "torch 2.11 or newer; " + REINSTALL)
 
 
 def _torchvision(name: str) -> Check:
@@ -122,8 +119,7 @@ def _kernel(name: str) -> Check:
     own = {"python", f"python{sys.version_info[0]}", f"python{sys.version_info[0]}.{sys.version_info[1]}"}
     interpreter = sys.executable if command in own else shutil.which(command) or command
     same = Path(interpreter).parent == Path(sys.executable).parent
-    remedy = f"{sys.executable} -m ipykernel install --prefix {sys.prefix}"
-    return Check(name, same, f"notebooks run with {interpreter}", remedy)
+    return Check(name, same, f"notebooks run with {interpreter}", PARTS[name][1])
 
 
 def _browser(name: str) -> Check:
@@ -147,7 +143,7 @@ def _mnist(name: str) -> Check:
 
     present = next(info.present for info in data.available() if info.name == "mnist")
     detail = "present" if present else "not here; the lessons run on digits"
-    return Check(name, present, detail, "lnlib data fetch mnist", required=False)
+    return Check(name, present, detail, PARTS[name][1], required=False)
 
 
 def _data_folder(name: str) -> Check:
@@ -155,12 +151,11 @@ def _data_folder(name: str) -> Check:
 
     folder = data.data_root()
     existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
-    remedy = "set LNLIB_DATA to a folder that you may write to"
     try:
         with tempfile.TemporaryFile(dir=existing):
             return Check(name, True, str(folder))
     except OSError as error:
-        return Check(name, False, f"cannot write to {existing}: {error.strerror}", remedy)
+        return Check(name, False, f"cannot write to {existing}: {error.strerror}", PARTS[name][1])
 
 
 def _training(name: str) -> Check:

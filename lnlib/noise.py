@@ -20,20 +20,9 @@ from lnlib.errors import InvalidValue, unknown_name
 from lnlib.seeding import stream
 
 __all__ = [
-    "BUILDERS",
-    "CONVENTIONS",
-    "Convention",
-    "confusion",
-    "corrupt",
-    "effective_error_rate",
-    "flip",
-    "long_tailed_sizes",
-    "matrix",
-    "pair",
-    "symmetric",
-    "uniform",
-    "validate",
-]
+    "BUILDERS", "CONVENTIONS", "Convention", "confusion", "corrupt", "effective_error_rate", "flip",
+    "long_tailed_sizes", "matrix", "pair", "symmetric", "uniform", "validate",
+]  # fmt: skip
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -66,8 +55,7 @@ _MW_NET = {
 def uniform(rate: NoiseRate, num_classes: Several) -> FloatArray:
     """Noise that moves a share `rate` of each class to the wrong classes, evenly; the error rate is `rate`.
 
-    T = (1-p) I + p/(K-1) (1 - I), LIMIT §2.1. Raises `InvalidValue` for a rate outside [0, 1) or fewer than 2
-    classes.
+    T = (1-p) I + p/(K-1) (1 - I), LIMIT §2.1.
     """
     rows = np.full((num_classes, num_classes), rate / (num_classes - 1))
     np.fill_diagonal(rows, 1 - rate)
@@ -78,17 +66,14 @@ def uniform(rate: NoiseRate, num_classes: Several) -> FloatArray:
 def symmetric(rate: NoiseRate, num_classes: Several) -> FloatArray:
     """Noise that draws a share `rate` of the labels anew from all classes, the true one included.
 
-    T = (1-p) I + p/K, so the error rate is p (K-1)/K; MetaInfoNet §5.1, which calls it uniform. Raises as
-    `uniform` does.
+    T = (1-p) I + p/K, so the error rate is p (K-1)/K; MetaInfoNet §5.1, which calls it uniform.
     """
     return (1 - rate) * np.eye(num_classes) + rate / num_classes
 
 
 @checked
 def pair(
-    rate: NoiseRate,
-    num_classes: Several = 10,
-    mapping: str | Mapping[int, int] | Mapping[str, int] = "limit",
+    rate: NoiseRate, num_classes: Several = 10, mapping: str | Mapping[int, int] | Mapping[str, int] = "limit"
 ) -> FloatArray:
     """Noise that mistakes a share `rate` of a class for one look-alike; classes without one stay clean.
 
@@ -173,7 +158,7 @@ def corrupt(labels: ArrayLike, transition_matrix: ArrayLike, seed: Seed) -> IntA
 
     One random number per example decides whether its label is kept, a second one what it becomes: under one
     seed, a higher rate of the same noise corrupts the same examples and more. Raises `InvalidValue` for
-    labels that are not whole numbers from 0 to K-1, a matrix that is none, or a bad seed.
+    labels that are not whole numbers from 0 to K-1 and for a matrix that is none.
     """
     rows = validate(transition_matrix)
     true = _labels("labels", labels, len(rows))
@@ -191,10 +176,7 @@ def corrupt(labels: ArrayLike, transition_matrix: ArrayLike, seed: Seed) -> IntA
 
 @checked
 def confusion(true: ArrayLike, given: ArrayLike, num_classes: Several) -> IntArray:
-    """How often each true class (row) was given each label (column): counts (K, K).
-
-    Raises `InvalidValue` for labels that are not whole numbers from 0 to K-1.
-    """
+    """How often a true class (row) got each label (column), (K, K); raises `InvalidValue` for bad labels."""
     rows, columns = _labels("true labels", true, num_classes), _labels("given labels", given, num_classes)
     if len(rows) != len(columns):
         raise InvalidValue(
@@ -209,8 +191,7 @@ def long_tailed_sizes(largest: Count, num_classes: Several, factor: Factor) -> I
     """Class sizes (K,) that fall geometrically from `largest` to `largest / factor`.
 
     n_i = ⌊n_max (1/factor)^(i/(K-1))⌋ (Cui et al. 2019; MetaInfoNet §5.1 garbles the formula). Take a meta
-    set out before counting `largest`. Raises `InvalidValue` for a factor below 1 or one that leaves a class
-    empty.
+    set out before counting `largest`. Raises `InvalidValue` for a factor that leaves a class empty.
     """
     ideal = largest * (1 / factor) ** (np.arange(num_classes) / (num_classes - 1))
     sizes = np.floor(ideal + 1e-9).astype(np.int64)  # 499.99999999999994 means 500
@@ -238,88 +219,31 @@ class Convention:
 
 CONVENTIONS = (
     Convention("LIMIT", "uniform", "wrong classes only", "uniform(p, K)", "bernoulli", "hrayrhar/nnlib"),
-    Convention(
-        "Loss correction",
-        "uniform",
-        "wrong classes only",
-        "uniform(p, K)",
-        "bernoulli",
-        "giorgiop/loss-correction",
-    ),
-    Convention(
-        "Co-teaching", "symmetric", "wrong classes only", "uniform(p, K)", "bernoulli", "bhanML/Co-teaching"
-    ),
-    Convention(
-        "D2L",
-        "noise ratio",
-        "wrong classes only",
-        "uniform(p, K)",
-        "exact",
-        "xingjunm/dimensionality-driven-learning",
-    ),
-    Convention(
-        "MW-Net, MetaInfoNet",
-        "uniform",
-        "any class, its own too",
-        "symmetric(p, K)",
-        "bernoulli",
-        "xjtushujun/meta-weight-net",
-    ),
-    Convention(
-        "DivideMix", "sym", "any class, its own too", "symmetric(p, K)", "exact", "LiJunnan1992/DivideMix"
-    ),
-    Convention(
-        "L2RW",
-        "noise ratio",
-        "any class, its own too, but never the last (off by one)",
-        "a matrix of your own",
-        "exact",
-        "uber-research/learning-to-reweight-examples",
-    ),
-    Convention(
-        "LIMIT", "pair", "four look-alikes, one way", 'pair(p, 10, "limit")', "bernoulli", "hrayrhar/nnlib"
-    ),
-    Convention(
-        "Loss correction",
-        "asymmetric",
-        "four look-alikes, cat and dog both ways",
-        'pair(p, 10, "cat-dog")',
-        "bernoulli",
-        "giorgiop/loss-correction",
-    ),
-    Convention(
-        "DivideMix",
-        "asym",
-        "four look-alikes, cat and dog both ways",
-        'pair(p, 10, "cat-dog")',
-        "exact",
-        "LiJunnan1992/DivideMix",
-    ),
-    Convention(
-        "Co-teaching",
-        "pairflip",
-        "every class to the next",
-        'pair(p, K, "next-class")',
-        "bernoulli",
-        "bhanML/Co-teaching",
-    ),
-    Convention(
-        "MW-Net, MetaInfoNet",
-        "flip",
-        "every class to a random one, the same in all runs",
-        'flip(p, K, 1, "mw-net")',
-        "bernoulli",
-        "xjtushujun/meta-weight-net",
-    ),
-    Convention(
-        "MW-Net, MetaInfoNet",
-        "flip2",
-        "every class to two random ones, the same in all runs",
-        'flip(p, K, 2, "mw-net")',
-        "bernoulli",
-        "xjtushujun/meta-weight-net",
-    ),
-)
+    Convention("Loss correction", "uniform", "wrong classes only", "uniform(p, K)", "bernoulli",
+        "giorgiop/loss-correction"),
+    Convention("Co-teaching", "symmetric", "wrong classes only", "uniform(p, K)", "bernoulli",
+        "bhanML/Co-teaching"),
+    Convention("D2L", "noise ratio", "wrong classes only", "uniform(p, K)", "exact",
+        "xingjunm/dimensionality-driven-learning"),
+    Convention("MW-Net, MetaInfoNet", "uniform", "any class, its own too", "symmetric(p, K)", "bernoulli",
+        "xjtushujun/meta-weight-net"),
+    Convention("DivideMix", "sym", "any class, its own too", "symmetric(p, K)", "exact",
+        "LiJunnan1992/DivideMix"),
+    Convention("L2RW", "noise ratio", "any class, its own too, but never the last (off by one)",
+        "a matrix of your own", "exact", "uber-research/learning-to-reweight-examples"),
+    Convention("LIMIT", "pair", "four look-alikes, one way", 'pair(p, 10, "limit")', "bernoulli",
+        "hrayrhar/nnlib"),
+    Convention("Loss correction", "asymmetric", "four look-alikes, cat and dog both ways",
+        'pair(p, 10, "cat-dog")', "bernoulli", "giorgiop/loss-correction"),
+    Convention("DivideMix", "asym", "four look-alikes, cat and dog both ways", 'pair(p, 10, "cat-dog")',
+        "exact", "LiJunnan1992/DivideMix"),
+    Convention("Co-teaching", "pairflip", "every class to the next", 'pair(p, K, "next-class")', "bernoulli",
+        "bhanML/Co-teaching"),
+    Convention("MW-Net, MetaInfoNet", "flip", "every class to a random one, the same in all runs",
+        'flip(p, K, 1, "mw-net")', "bernoulli", "xjtushujun/meta-weight-net"),
+    Convention("MW-Net, MetaInfoNet", "flip2", "every class to two random ones, the same in all runs",
+        'flip(p, K, 2, "mw-net")', "bernoulli", "xjtushujun/meta-weight-net"),
+)  # fmt: skip
 """What public codes call uniform, symmetric, pair and flip; `pandas.DataFrame(CONVENTIONS)` is the table."""
 
 

@@ -1,6 +1,4 @@
-"""The optimisers of both papers as frozen specs. Weight decay acts on weight matrices and kernels, not on
-biases or BatchNorm.
-"""
+"""The papers' optimisers as frozen specs; weight decay spares biases and BatchNorm."""
 
 import contextlib
 import sys
@@ -19,9 +17,7 @@ from lnlib.checks import NonNegative, Positive, Rate, Whole, checked, refusal
 @checked
 @dataclass(frozen=True)
 class Adam:
-    """Adam with L2 weight decay added to the gradient. The paper's values are the defaults (LIMIT, section
-    4).
-    """
+    """Adam with L2 weight decay in the gradient; the defaults are the paper's values (LIMIT, section 4)."""
 
     lr: Positive = 1e-3
     weight_decay: NonNegative = 0.0
@@ -41,9 +37,7 @@ class Adam:
 @checked
 @dataclass(frozen=True)
 class SGD:
-    """SGD with momentum and L2 weight decay, the learning rate multiplied by `gamma` after each epoch in
-    `milestones`.
-    """
+    """SGD with momentum and L2 weight decay; the rate is multiplied by `gamma` after each of `milestones`."""
 
     lr: Positive = 0.1
     momentum: Rate = 0.9
@@ -57,11 +51,9 @@ class SGD:
             raise refusal("momentum", "be positive with nesterov", self.momentum, "try momentum=0.9")
 
     def lr_at(self, epoch: int) -> float:
-        """The learning rate of an epoch (from 1)."""
         return self.lr * self.gamma ** sum(epoch > milestone for milestone in self.milestones)
 
     def build(self, decayed: Iterable[Tensor], plain: Iterable[Tensor]) -> torch.optim.Optimizer:
-        """The optimiser over the tensors with and without weight decay."""
         import_compiler()
         groups = _groups(decayed, plain, self.weight_decay)
         return torch.optim.SGD(

@@ -9,9 +9,7 @@ from lnlib.checks import Seed, checked
 
 @checked
 def stream_seed(seed: Seed, name: str) -> np.random.SeedSequence:
-    """The seed sequence of the stream `name` under `seed`; raises `InvalidValue` for a negative or fractional
-    seed.
-    """
+    """The seed sequence of the stream `name` under `seed`."""
     return np.random.SeedSequence([seed, zlib.crc32(name.encode())])
 
 

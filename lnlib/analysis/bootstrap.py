@@ -19,15 +19,12 @@ def resampled_accuracies(
 
     Each of a resample's images is a hit with probability `accuracy`, the share of hits among the images that
     it is drawn from, and independently of the others: the number of hits is binomial, and drawing it is
-    drawing the resample. Raises `InvalidValue` for an accuracy outside [0, 1] and counts below 1.
+    drawing the resample.
     """
     return stream(seed, "bootstrap").binomial(size, accuracy, resamples) / size
 
 
 @checked
 def bootstrap_std(accuracy: Accuracy, size: Count, resamples: Count = RESAMPLES, seed: Seed = 0) -> float:
-    """The standard deviation of a test accuracy over resamples of the test set: about √(q(1−q)/N).
-
-    Raises as `resampled_accuracies`. Source: LIMIT, section 4.2.
-    """
+    """The standard deviation of a test accuracy over resamples of the test set: about √(q(1−q)/N)."""
     return float(resampled_accuracies(accuracy, size, resamples, seed).std())

@@ -1,6 +1,4 @@
-"""How the gradients of the bilevel problem shrink: MetaInfoNet, Theorems 1 and 2, on a linear classifier
-(whose training loss is convex).
-"""
+"""MetaInfoNet's Theorems 1 and 2: how the bilevel gradients shrink, for a linear (convex) classifier."""
 
 import pandas as pd
 import torch

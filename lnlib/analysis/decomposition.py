@@ -82,9 +82,7 @@ class Problem:
 
     @cached_property
     def code_length(self) -> FloatArray:
-        """-log2 f(y|x,w), the training cross-entropy in bits of each data set at each w, shaped as a
-        learner.
-        """
+        """-log2 f(y|x,w), training cross-entropy in bits of each data set at each w, shaped as a learner."""
         per_example = -np.log2(self.classifiers)[:, self._x, self._y]
         return np.asarray(np.moveaxis(per_example.sum(axis=-1), 0, -1))
 
@@ -198,8 +196,7 @@ def gibbs_learner(problem: Problem, greed: NonNegative) -> FloatArray:
     """The learner that draws w with probability proportional to exp(-`greed` · training cross-entropy).
 
     `greed` is an inverse temperature: at 0 the data have no say, at 1 it samples from Bayes' posterior under
-    a flat prior, and towards infinity it minimises the training loss. Raises `InvalidValue` for a greed that
-    is negative or not finite.
+    a flat prior, and towards infinity it minimises the training loss.
     """
     weighed = np.exp2(-greed * (problem.code_length - problem.code_length.min(axis=-1, keepdims=True)))
     return np.asarray(weighed / weighed.sum(axis=-1, keepdims=True))
@@ -207,9 +204,7 @@ def gibbs_learner(problem: Problem, greed: NonNegative) -> FloatArray:
 
 @checked
 def four_inputs(rate: Rate, num_examples: Count, doubt: Positive = 0.1) -> Problem:
-    """The problem of lesson 03: four inputs, two of each class, given labels wrong with probability `rate`,
-    and all sixteen tables.
-    """
+    """Lesson 03's problem: four inputs, two a class, given labels wrong at `rate`, all sixteen tables."""
     true_classes = [0, 0, 1, 1]
     return Problem(
         inputs=np.full(4, 1 / 4),

@@ -41,10 +41,7 @@ def gradient_distance(
 def loss_score(
     logits: Float[Tensor, "examples classes"], given: Int[Tensor, " examples"]
 ) -> Float[Tensor, " examples"]:
-    """The cross-entropy of the given label in nats, the usual rival, one number an example, in float64.
-
-    It ranks as one minus the label's probability, the "self-confidence", does.
-    """
+    """The cross-entropy of the given label in nats, in float64; it ranks as "self-confidence" does."""
     return cross_entropy(logits.double(), given)
 
 
@@ -85,10 +82,7 @@ def suspects(task: Task, logits: Mapping[str, Tensor], score: Score = gradient_d
 
 
 def evaluation_frame(suspects: pd.DataFrame, task: Task) -> pd.DataFrame:
-    """The frame of `suspects` with a column more: `wrong`, whether the given label is not the true one.
-
-    Raises `InvalidValue` where nobody knows the true labels.
-    """
+    """The frame of `suspects` and a column `wrong`; raises `InvalidValue` where nobody knows the truth."""
     if not task.truth.known:
         raise InvalidValue(
             f"an evaluation needs true labels, those of {task.dataset.name} are unknown; "
@@ -107,10 +101,7 @@ def evaluation_frame(suspects: pd.DataFrame, task: Task) -> pd.DataFrame:
 
 
 def evaluation_auc(scores: Float[Scores, " examples"], wrong: Bool[Marks, " examples"]) -> float:
-    """The area under the ROC curve: how often a wrong label scores above a right one, ties counting half.
-
-    Raises `InvalidValue` where all labels are right, or all wrong.
-    """
+    """The area under the ROC curve, ties counting half; raises `InvalidValue` without both kinds of label."""
     from sklearn.metrics import roc_auc_score
 
     _check_both(wrong)
@@ -118,10 +109,9 @@ def evaluation_auc(scores: Float[Scores, " examples"], wrong: Bool[Marks, " exam
 
 
 def evaluation_roc(scores: Float[Scores, " examples"], wrong: Bool[Marks, " examples"]) -> pd.DataFrame:
-    """The ROC curve's corners: false_positive_rate (of right labels), true_positive_rate (of wrong ones) and
-    threshold.
+    """The ROC's corners, wrong labels as positives: false_positive_rate, true_positive_rate, threshold.
 
-    Raises `InvalidValue` where all labels are right, or all wrong.
+    Raises as `evaluation_auc`.
     """
     from sklearn.metrics import roc_curve
 

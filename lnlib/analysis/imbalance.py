@@ -1,7 +1,4 @@
-"""What happens to each class of a long tail: its accuracy, and the weight that its examples get.
-
-MetaInfoNet, section 5.2 and table 1.
-"""
+"""Accuracy and example weights by class of a long tail (MetaInfoNet, section 5.2 and table 1)."""
 
 from collections.abc import Mapping
 

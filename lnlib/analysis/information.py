@@ -35,11 +35,7 @@ def information_bounds(
     norms = history["squared_gradient"].to_numpy()
     per_epoch = bounds.gradient_information_bound(dimension, norms, sigma, q)
     return pd.DataFrame(
-        {
-            "epoch": history["epoch"],
-            "at_least": history["memorized_bits"],
-            "at_most": per_epoch.cumsum(),
-        }
+        {"epoch": history["epoch"], "at_least": history["memorized_bits"], "at_most": per_epoch.cumsum()}
     )
 
 
@@ -48,7 +44,7 @@ def laplace_channel_information(signal_variance: Positive, noise_variance: Posit
     """I(X; X + ε) in bits for X ~ N(0, `signal_variance`) and Laplace ε of `noise_variance`, by integration.
 
     What Proposition 3.1 would allow if it held for Laplace noise as it stands is ½·log2(1 + signal/noise);
-    the information is larger. Raises `InvalidValue` for a variance that is not positive.
+    the information is larger.
     """
     spread, scale = math.sqrt(signal_variance), math.sqrt(noise_variance / 2)
     reach = 12 * (spread + math.sqrt(noise_variance))

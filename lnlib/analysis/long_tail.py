@@ -14,16 +14,7 @@ from numpy.typing import NDArray
 from lnlib.analysis.imbalance import ENDS, class_accuracy, class_means
 from lnlib.checks import Count, Seed, checked
 from lnlib.data.task import Task
-from lnlib.methods import (
-    L2RW,
-    ClassBalanced,
-    FineTuning,
-    FocalLoss,
-    LogitNet,
-    LossNet,
-    MetaInfoNet,
-    Method,
-)
+from lnlib.methods import L2RW, ClassBalanced, FineTuning, FocalLoss, LogitNet, LossNet, MetaInfoNet, Method
 from lnlib.nets import MLP
 from lnlib.training import SGD, Adam, Member, Run, Runs
 
@@ -85,8 +76,7 @@ class ByClass:
         return float(self.training[epoch].mean())
 
     def preference(self, epoch: int = -1) -> float:
-        """The weight of an example of a smallest class over that of a largest; NaN without
-        weights, infinite where the largest have none."""
+        """An example's weight in the tail over one's in the head: NaN without weights, infinite over 0."""
         now = self.weights[epoch].mean(axis=0)
         head, tail = float(now[:ENDS].mean()), float(now[-ENDS:].mean())
         return tail / head if head else np.inf
@@ -110,9 +100,7 @@ def follow(
 
 
 def summary(runs: Mapping[str, ByClass]) -> pd.DataFrame:
-    """What methods, by name, end with: the weight of an image of the tail over one of the head, training
-    accuracy, and test accuracies.
-    """
+    """How methods, by name, end: the weight of a tail's image over a head's, and the accuracies."""
     rows = {
         name: {
             "weight, tail : head": round(run.preference(), 1),

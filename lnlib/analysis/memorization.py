@@ -35,12 +35,8 @@ def memorization_split(
 ) -> Split:
     """How the predictions meet given and true labels, one number a run: labels (..., n) to shares (...)."""
     fits, corrupted = predicted == given, given != true
-    return Split(
-        fits.double().mean(-1),
-        _share(fits, ~corrupted),
-        _share(fits, corrupted),
-        _share(predicted == true, corrupted),
-    )
+    recovered = _share(predicted == true, corrupted)
+    return Split(fits.double().mean(-1), _share(fits, ~corrupted), _share(fits, corrupted), recovered)
 
 
 def _share(event: Tensor, part: Tensor) -> Tensor:
@@ -72,12 +68,8 @@ def memorized_bits(
     `confidence` (Wilson's interval). Source: the rate-distortion form of LIMIT's Theorem 2.1, read backwards.
     """
     rate = bounds.check_rate(error_rate)
-    z = float(ndtri((1 + confidence) / 2))
-    centre = (rate + z**2 / (2 * num_examples)) / (1 + z**2 / num_examples)
-    reach = (
-        z
-        / (1 + z**2 / num_examples)
-        * np.sqrt(rate * (1 - rate) / num_examples + (z / (2 * num_examples)) ** 2)
-    )
+    z, n = float(ndtri((1 + confidence) / 2)), num_examples
+    centre = (rate + z**2 / (2 * n)) / (1 + z**2 / n)
+    reach = z / (1 + z**2 / n) * np.sqrt(rate * (1 - rate) / n + (z / (2 * n)) ** 2)
     rates = np.clip(np.stack([rate, centre + reach, centre - reach]), 0.0, 1.0)
     return MemorizedBits(*np.asarray(bounds.rate_distortion(matrix, rates, prior)))

@@ -32,9 +32,7 @@ class WeightSummary(NamedTuple):
 
 
 def effective_sample_size(weights: Float[Weights, " examples"]) -> float:
-    """(Σw)²/(nΣw²) of weights (n,): the share of the examples that, weighed alike, would average as well; 0
-    where all weights are zero.
-    """
+    """(Σw)²/(nΣw²) of weights (n,): the share of equal examples that average as well; 0 for zeros."""
     squares = float(np.square(weights, dtype=np.float64).sum())
     total = float(weights.sum(dtype=np.float64))
     return total**2 / (len(weights) * squares) if squares else 0.0
@@ -43,10 +41,7 @@ def effective_sample_size(weights: Float[Weights, " examples"]) -> float:
 def evaluation_summary(
     weights: Float[Weights, " examples"], clean: Bool[Marks, " examples"]
 ) -> WeightSummary:
-    """Weights (n,) judged by which given labels are true, `clean` (n,).
-
-    Raises `InvalidValue` where all or none are.
-    """
+    """Weights (n,) judged by which given labels are true (n,); raises `InvalidValue` if all or none are."""
     from sklearn.metrics import roc_auc_score  # takes half a second, which figures of weights need not
 
     if clean.all() or not clean.any():
@@ -65,11 +60,9 @@ def evaluation_summary(
 def evaluation_histogram(
     weights: Float[Weights, " examples"], clean: Bool[Marks, " examples"]
 ) -> pd.DataFrame:
-    """How many clean and wrong labels fall in each bin of EDGES: columns low, high, clean and noisy, a row a
-    bin.
-    """
+    """How many clean and wrong labels fall in each bin of EDGES: columns low, high, clean, noisy."""
     inside = np.minimum(weights, EDGES[-1])
     counts = {
-        name: np.histogram(inside[part], EDGES)[0] for name, part in (("clean", clean), ("noisy", ~clean))
+        name: np.histogram(inside[own], EDGES)[0] for name, own in (("clean", clean), ("noisy", ~clean))
     }
     return pd.DataFrame({"low": EDGES[:-1], "high": EDGES[1:], **counts})

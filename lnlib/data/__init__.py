@@ -8,23 +8,7 @@ from lnlib.data.sources import FOLDER, available, fetch, load
 from lnlib.data.task import Split, Task, Truth, Visible, given_task, make_task
 
 __all__ = [
-    "FOLDER",
-    "METAINFONET_MEAN",
-    "METAINFONET_STD",
-    "Dataset",
-    "DatasetInfo",
-    "LazyImages",
-    "Split",
-    "Task",
-    "Truth",
-    "Visible",
-    "available",
-    "data_root",
-    "fetch",
-    "from_arrays",
-    "from_torch",
-    "given_task",
-    "image_folder",
-    "load",
-    "make_task",
-]
+    "FOLDER", "METAINFONET_MEAN", "METAINFONET_STD", "Dataset", "DatasetInfo", "LazyImages", "Split", "Task",
+    "Truth", "Visible", "available", "data_root", "fetch", "from_arrays", "from_torch", "given_task",
+    "image_folder", "load", "make_task",
+]  # fmt: skip

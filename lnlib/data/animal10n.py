@@ -15,8 +15,8 @@ from lnlib.data.dataset import (
     IMAGENET_STD,
     Dataset,
     OnPicture,
-    cause_of,
     check_every_class,
+    reading,
     stratified_order,
 )
 from lnlib.data.folder import decoded_once
@@ -24,17 +24,8 @@ from lnlib.errors import DataUnavailable
 from lnlib.seeding import stream
 
 CLASS_NAMES = (
-    "Cat",
-    "Lynx",
-    "Wolf",
-    "Coyote",
-    "Cheetah",
-    "Jaguar",
-    "Chimpanzee",
-    "Orangutan",
-    "Hamster",
-    "Guinea pig",
-)
+    "Cat", "Lynx", "Wolf", "Coyote", "Cheetah", "Jaguar", "Chimpanzee", "Orangutan", "Hamster", "Guinea pig",
+)  # fmt: skip
 """As published; a public loader holds that 4 and 5 are exchanged, which only their names would show."""
 COUNTS = {"training": 50_000, "testing": 5_000}
 NUM_CLEAN = 1000
@@ -89,12 +80,8 @@ def read_animal10n(
 
 
 def _files(part: Path) -> list[Path]:
-    try:
+    with reading(part):
         return sorted(file for file in part.iterdir() if file.suffix == ".jpg" and file.name[0] != ".")
-    except FileNotFoundError as error:
-        raise DataUnavailable(f"there is no {part}") from error
-    except OSError as error:
-        raise DataUnavailable(f"cannot read {part}: {cause_of(error)}") from error
 
 
 def _labels(files: list[Path]) -> NDArray[np.int64]:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lnlib.data.dataset import IMAGENET_MEAN, IMAGENET_STD, Dataset, OnPicture, cause_of, check_every_class
+from lnlib.data.dataset import IMAGENET_MEAN, IMAGENET_STD, Dataset, OnPicture, check_every_class, reading
 from lnlib.data.folder import decoded_once, train_and_test
 from lnlib.errors import DataUnavailable
 
@@ -29,10 +29,8 @@ def read_cifar(folder: Path, name: str, torchvision_class: Any) -> Dataset:
     if missing := [file for file, _ in expected if not (folder / file).is_file()]:
         raise DataUnavailable(f"there is no {folder / missing[0]}")
     for file, md5 in expected:
-        try:
+        with reading(folder / file):
             content = (folder / file).read_bytes()
-        except OSError as error:
-            raise DataUnavailable(f"cannot read {folder / file}: {cause_of(error)}") from error
         if hashlib.md5(content, usedforsecurity=False).hexdigest() != md5:
             raise DataUnavailable(f"{folder / file} is damaged: its checksum is not the published one")
     with old_pickles():

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from lnlib.data.dataset import IMAGENET_MEAN, IMAGENET_STD, Dataset, OnPicture, cause_of
+from lnlib.data.dataset import IMAGENET_MEAN, IMAGENET_STD, Dataset, OnPicture, reading
 from lnlib.data.lazy import LazyImages
 from lnlib.errors import DataUnavailable, InvalidValue
 
@@ -20,21 +20,9 @@ LISTS = {
     "test": ("clean_test_key_list.txt", "clean_label_kv.txt"),
 }
 CLASS_NAMES = (
-    "T-Shirt",
-    "Shirt",
-    "Knitwear",
-    "Chiffon",
-    "Sweater",
-    "Hoodie",
-    "Windbreaker",
-    "Jacket",
-    "Downcoat",
-    "Suit",
-    "Shawl",
-    "Dress",
-    "Vest",
-    "Underwear",
-)
+    "T-Shirt", "Shirt", "Knitwear", "Chiffon", "Sweater", "Hoodie", "Windbreaker", "Jacket", "Downcoat",
+    "Suit", "Shawl", "Dress", "Vest", "Underwear",
+)  # fmt: skip
 SIDE = 256
 """Pictures are read at this size, from which both papers crop 224."""
 
@@ -78,12 +66,8 @@ def read_clothing1m(folder: Path, name: str, progress: OnPicture | None = None, 
 
 
 def _lines(path: Path) -> list[str]:
-    try:
+    with reading(path):
         found = path.read_text(encoding="utf-8").split("\n")
-    except FileNotFoundError as error:
-        raise DataUnavailable(f"there is no {path}") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataUnavailable(f"cannot read {path}: {cause_of(error)}") from error
     lines = [line.strip() for line in found if line.strip()]
     if not lines:
         raise DataUnavailable(f"{path} is empty")

@@ -1,7 +1,8 @@
 """What a data set is, and what every source of one needs."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from lnlib.checks import Count, Finite, Positive, checked
 from lnlib.data.lazy import LazyImages
-from lnlib.errors import InvalidValue
+from lnlib.errors import DataUnavailable, InvalidValue
 from lnlib.files import expanded
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -201,6 +202,17 @@ def with_statistics(
         train_files=tuple(files[row] for row in train) if files else (),
         test_files=tuple(files[row] for row in test) if files else (),
     )
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Makes what the system says of a file or folder a `DataUnavailable`."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise DataUnavailable(f"there is no {path}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataUnavailable(f"cannot read {path}: {cause_of(error)}") from error
 
 
 def cause_of(error: Exception) -> str:

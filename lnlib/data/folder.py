@@ -56,13 +56,7 @@ def image_folder(
     check_every_class("test", labels[test], class_names, "add pictures or remove the folder")
     paths = tuple(file.relative_to(root).as_posix() for file in files)
     return with_statistics(
-        root.name,
-        decode(root, files, size, progress),
-        labels,
-        train,
-        test,
-        class_names,
-        files=paths,
+        root.name, decode(root, files, size, progress), labels, train, test, class_names, files=paths
     )
 
 

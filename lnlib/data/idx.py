@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lnlib.data.dataset import Dataset, cause_of
+from lnlib.data.dataset import Dataset, reading
 from lnlib.errors import DataUnavailable
 
 FILES = (
@@ -48,12 +48,8 @@ def read_idx_dataset(
 
 def _read_idx(path: Path, md5: str | None) -> NDArray[np.uint8]:
     """A file in MNIST's format: bytes 0, 0, 8 and the number of sizes, sizes as big-endian int32, data."""
-    try:
+    with reading(path):
         content = np.fromfile(path, dtype=np.uint8)
-    except FileNotFoundError as error:
-        raise DataUnavailable(f"there is no {path}") from error
-    except OSError as error:
-        raise DataUnavailable(f"cannot read {path}: {cause_of(error)}") from error
     start = 4 + 4 * int(content[3]) if len(content) > 3 else 4
     shape = content[4:start].view(">i4").tolist() if len(content) >= start else []
     if content[:3].tolist() != [0, 0, 8] or not shape:

@@ -59,9 +59,7 @@ def load(name: DataName, progress: OnPicture | None = None) -> Dataset:
 
 
 def available() -> list[DatasetInfo]:
-    """The data sets that `load` knows, the bundled one first; reads the files to see that they are whole,
-    save for those that the reader lays out.
-    """
+    """The data sets that `load` knows, the bundled first; reads what was downloaded to see it is whole."""
     return [one.info for one in _KNOWN]
 
 
@@ -105,21 +103,19 @@ class _Bundled:
 
     @property
     def info(self) -> DatasetInfo:
-        return DatasetInfo(
-            self.name,
+        about = (
             "scikit-learn's digits",
             True,
             "scikit-learn",
             "1 797 images of 8×8",
             "comes with scikit-learn",
         )
+        return DatasetInfo(self.name, *about)
 
 
 @dataclass(frozen=True)
 class _Download:
-    """A data set that torchvision downloads: its `files` lie `below` the root, the archives that it unpacks
-    in `archives_below`.
-    """
+    """What torchvision downloads: `files` lie `below` the root, archives to unpack in `archives_below`."""
 
     name: str
     title: str
@@ -265,6 +261,10 @@ _CIFAR_10 = _cifar(
 )
 _CIFAR_100 = _cifar("cifar-100", "CIFAR-100", "CIFAR100", "cifar-100-python", ("train", "test", "meta"))
 
+_CLOTHES = (
+    "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
+)  # fmt: skip
+
 _KNOWN: tuple[_Bundled | _Download | _LaidOut, ...] = (
     _Bundled(),
     _idx(
@@ -282,18 +282,7 @@ _KNOWN: tuple[_Bundled | _Download | _LaidOut, ...] = (
         "fashion-mnist",
         "Fashion-MNIST",
         "FashionMNIST",
-        (
-            "T-shirt/top",
-            "Trouser",
-            "Pullover",
-            "Dress",
-            "Coat",
-            "Sandal",
-            "Shirt",
-            "Sneaker",
-            "Bag",
-            "Ankle boot",
-        ),
+        _CLOTHES,
         "70 000 images of 28×28, 31 MB to download, 55 MB on disk",
     ),
     _CIFAR_10,

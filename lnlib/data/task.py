@@ -131,9 +131,7 @@ class Task:
 
     @property
     def effective_error_rate(self) -> float:
-        """The expected share of wrong labels in the training split, given its true classes; NaN if
-        unknown.
-        """
+        """The expected share of wrong labels in the training split by its true classes; NaN if unknown."""
         if not self.truth.known:
             return float("nan")
         return noise.effective_error_rate(self.truth.matrix, self.truth.prior)
@@ -269,10 +267,7 @@ def split_rows(
     meta_size: Whole = 0,
     imbalance: Factor = 1.0,
 ) -> dict[str, NDArray[np.int64]]:
-    """The rows of the "training", "validation" and "meta" splits of a data set whose true labels are known.
-
-    Arguments and errors are those of `make_task`.
-    """
+    """Rows of the "training", "validation" and "meta" splits, by true labels; otherwise as `make_task`."""
     true, num_classes = dataset.train_labels.numpy(), dataset.num_classes
     num_train, num_validation = _sizes(len(true), train_size, validation, meta_size)
     order = stratified_order(true, stream(seed, "split"))

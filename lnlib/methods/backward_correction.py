@@ -22,7 +22,6 @@ class BackwardCorrection(MatrixCorrection):
     """
 
     def loss(self, nets: Nets, batch: Batch) -> Tensor:
-        """The mean corrected loss, in nats."""
         logits, _ = nets["classifier"](batch.x)
         weights: Tensor = batch.one_hot @ torch.linalg.inv(nets["transition"].buffers["matrix"])
         losses: Tensor = (weights * -torch.log_softmax(logits, dim=1)).sum(dim=1)

@@ -1,5 +1,4 @@
-"""What a method is: how one minibatch changes the weights. One file a method, one frozen dataclass of
-hyper-parameters.
+"""What a method is: how one minibatch changes the weights. One file a method, one frozen dataclass.
 
 A method is made of pure functions of `(nets, batch)`. The training engine calls them directly for one run,
 and through `torch.func.vmap` for many runs at once; hyper-parameters given as floats then arrive as tensors,
@@ -28,9 +27,7 @@ NewNet = Callable[[str], nn.Module]
 
 
 class Draw(NamedTuple):
-    """A random tensor that every batch needs: standard normal, Laplace of unit variance, or uniform on [0,
-    1).
-    """
+    """A random tensor for every batch: standard normal, Laplace of unit variance, or uniform on [0, 1)."""
 
     kind: Literal["normal", "laplace", "uniform"]
     shape: tuple[int, ...]
@@ -122,6 +119,9 @@ class WarmStart(NamedTuple):
     buffers: bool = True
 
 
+FROM_BEST_CE: Mapping[str, WarmStart] = {"classifier": WarmStart("cross-entropy", "classifier")}
+
+
 class Phase(NamedTuple):
     """A loss, the networks that its gradient trains, their optimiser (the run's own unless given) and how
     often: every so many steps. With `skip_zero` a batch whose loss is exactly zero (all of its weights are)
@@ -149,6 +149,8 @@ class Method:
     label: ClassVar[str]
     stackable: ClassVar[bool] = True
     """Whether `torch.func.vmap` can train many runs at once; a recurrent network, say, cannot be stacked."""
+    trained: ClassVar[tuple[str, ...]] = ("classifier",)
+    """The networks, all of the run's own kind unless `networks` makes others."""
     steps_virtually: ClassVar[bool] = False
     """Whether the loss differentiates the network itself, as a virtual step does."""
 
@@ -163,10 +165,7 @@ class Method:
         return {}
 
     def begun_from(self, best: Mapping[str, Mapping[str, State]]) -> dict[str, State]:
-        """What `fit(..., start=)` takes, from the best weights of other runs: method → network → state dict.
-
-        Raises `InvalidValue` where a run that `warm_start` names is missing.
-        """
+        """`fit(start=)` from other runs' best weights, by method; raises `InvalidValue` if one is missing."""
         for source in self.warm_start.values():
             if source.method not in best:
                 raise InvalidValue(
@@ -177,15 +176,15 @@ class Method:
 
     def networks(self, new_net: NewNet, task: Visible) -> dict[str, nn.Module]:
         """The modules by name, "classifier" first; anything with memory is a module with buffers."""
-        return {"classifier": new_net("classifier")}
+        return {name: new_net(name) for name in self.trained}
 
     @property
     def phases(self) -> tuple[Phase, ...]:
-        """What happens to one batch, in order; by default `loss` trains the classifier."""
-        return (Phase(self.loss, ("classifier",)),)
+        """What happens to one batch, in order; by default `loss` trains all of `trained` by one optimiser."""
+        return (Phase(self.loss, self.trained),)
 
     def loss(self, nets: Nets, batch: Batch) -> Tensor:
-        """The scalar whose gradient moves the weights."""
+        """The scalar whose gradient moves the weights; cross-entropies are in nats."""
         raise NotImplementedError
 
     def draws(self, batch_size: int, num_classes: int) -> Mapping[str, Draw]:
@@ -196,9 +195,7 @@ class Method:
         """Estimates made once before training, from the given labels; without gradients."""
 
     def after_step(self, nets: Nets, step: int) -> None:
-        """In-place updates after step `step` (a moving average of weights, say); without gradients, one run
-        at a time.
-        """
+        """In-place updates after a step (a moving average, say); without gradients, one run at a time."""
 
     def end_epoch(self, nets: Nets, data: TrainingData, epoch: int) -> None:
         """What happens after an epoch (a rollback, say); without gradients, one run at a time."""
@@ -208,10 +205,7 @@ class Method:
         return {}
 
     def sample_weights(self, nets: Nets, data: TrainingData) -> Float[Tensor, " train"] | None:
-        """What each training example counts at present, with mean one (N,); None where all count alike.
-
-        Computed from the given labels, without gradients.
-        """
+        """What each training example counts, mean one (N,), without gradients; None where all count alike."""
         return None
 
     def predict(self, nets: Nets, x: Tensor) -> Float[Tensor, "batch classes"]:
@@ -221,9 +215,7 @@ class Method:
 
     @property
     def tunable(self) -> dict[str, float]:
-        """The hyper-parameters that may differ between the members of one stack: the numbers declared as
-        float.
-        """
+        """The hyper-parameters that may differ between the members of a stack: those declared as float."""
         kinds = {part.name: getattr(part.type, "__origin__", part.type) for part in fields(self)}
         return {name: float(getattr(self, name)) for name, kind in kinds.items() if kind is float}
 

@@ -1,7 +1,6 @@
-"""Bootstrapping: the target is partly the given label, partly what the network itself says (MetaInfoNet,
-tables 2, 3 and 5, row "Bootstrap").
+"""Bootstrapping: the target is partly the given label, partly what the network itself says.
 
-Reed et al. (2015).
+Reed et al. (2015); MetaInfoNet, tables 2, 3 and 5, row "Bootstrap".
 """
 
 from dataclasses import dataclass
@@ -24,8 +23,7 @@ class Bootstrap(Method):
 
     The soft kind is cross-entropy plus a share of the entropy of s, whose gradient is taken too. β is .8 for
     hard and .95 for soft unless given: the paper's values as Goldberger and Ben-Reuven's code quotes them.
-    That MetaInfoNet's row is the hard kind is recalled from Meta-Weight-Net, not checked. Raises
-    `InvalidValue` for an unknown kind and β outside [0, 1].
+    That MetaInfoNet's row is the hard kind is recalled from Meta-Weight-Net, not checked.
     """
 
     kind: Literal["hard", "soft"] = "hard"
@@ -42,7 +40,6 @@ class Bootstrap(Method):
         return {"beta": self.trust}
 
     def loss(self, nets: Nets, batch: Batch) -> Tensor:
-        """Mean cross-entropy against the mixed targets, in nats."""
         logs = torch.log_softmax(nets["classifier"](batch.x)[0], dim=1)
         if self.kind == "soft":
             own = logs.exp()

@@ -1,7 +1,6 @@
-"""Cross-entropy weighted by the effective number of examples of each class (MetaInfoNet, table 1, row
-"Class-balanced").
+"""Cross-entropy weighted by the effective number of examples of each class.
 
-Cui et al. (2019), section 4.
+Cui et al. (2019), section 4; MetaInfoNet, table 1, row "Class-balanced".
 """
 
 from dataclasses import dataclass
@@ -23,25 +22,22 @@ class ClassBalanced(Method):
     the training split.
 
     MetaInfoNet does not say which loss is weighted, nor β: softmax cross-entropy and the default of the
-    authors' scripts, .9999. Raises `InvalidValue` for β outside [0, 1).
+    authors' scripts, .9999.
     """
 
     beta: Rate = 0.9999
 
     def networks(self, new_net: NewNet, task: Visible) -> dict[str, nn.Module]:
-        """The classifier, and the classes' weights as its memory."""
         counts = torch.bincount(task.train.labels, minlength=task.num_classes)
         weights = class_balanced_weights(counts, self.beta)
         return {"classifier": new_net("classifier"), "balance": Memory(weights=weights)}
 
     def loss(self, nets: Nets, batch: Batch) -> Tensor:
-        """Weighted cross-entropy on the given labels, in nats; the mean is over the batch's size."""
         logits, _ = nets["classifier"](batch.x)
         weights = nets["balance"].buffers["weights"]
         return (weights[batch.y] * cross_entropy(logits, batch.y)).mean()
 
     def sample_weights(self, nets: Nets, data: TrainingData) -> Float[Tensor, " train"]:
-        """α of every training example's given label, over its mean."""
         weights = nets["balance"].buffers["weights"][data.labels]
         return mean_one(weights)
 

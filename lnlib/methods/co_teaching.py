@@ -1,7 +1,6 @@
-"""Co-teaching: two networks, each of which learns the examples of small loss that the other picks
-(MetaInfoNet, tables 2-3, row "Co-teaching").
+"""Co-teaching: two networks, each of which learns the examples of small loss that the other picks.
 
-Han et al. (2018), algorithm 1.
+Han et al. (2018), algorithm 1; MetaInfoNet, tables 2-3, row "Co-teaching".
 """
 
 from dataclasses import dataclass
@@ -10,13 +9,11 @@ from typing import Annotated
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from lnlib.checks import Count, Positive, Rate, checked
-from lnlib.data.task import Visible
-from lnlib.methods.base import Batch, Method, Nets, NewNet, Phase, cross_entropy
+from lnlib.methods.base import Batch, Method, Nets, cross_entropy
 
-BOTH = ("classifier", "peer")
 ROUNDING = 1e-3
 """Of an example, lest rounding lose one that a share of the batch counts in full."""
 
@@ -29,36 +26,26 @@ class CoTeaching(Method):
 
     `forget_rate` must be the effective error rate, which any-class noise has below its own rate:
     `lnlib.noise.effective_error_rate`. One optimiser trains both. The prediction is the mean of both
-    networks' probabilities: the authors' code reports each network, MetaInfoNet does not say. The
-    authors' code also divides each mean by the number of examples once more, which Adam does not notice and
-    this does not do. Raises `InvalidValue` for a forget rate outside [0, 1), an exponent of 0 or below and
-    fewer than one ramp epoch.
+    networks' probabilities: the authors' code reports each network, MetaInfoNet does not say. The authors'
+    code also divides each mean by the number of examples once more, which Adam does not notice and this does
+    not do.
     """
 
+    trained = ("classifier", "peer")  # which differ by their first weights
     forget_rate: Annotated[Rate, "use the effective error rate"] = 0.2
     ramp_epochs: Count = 10
     exponent: Positive = 1.0
 
-    def networks(self, new_net: NewNet, task: Visible) -> dict[str, nn.Module]:
-        """The classifier and its peer, which differ by their first weights."""
-        return {name: new_net(name) for name in BOTH}
-
-    @property
-    def phases(self) -> tuple[Phase, ...]:
-        """One loss and one optimiser for both networks."""
-        return (Phase(self.loss, BOTH),)
-
     def loss(self, nets: Nets, batch: Batch) -> Tensor:
         """The sum of both networks' losses, in nats; no gradient passes through the selection."""
-        first, second = (cross_entropy(nets[name](batch.x)[0], batch.y) for name in BOTH)
+        first, second = (cross_entropy(nets[name](batch.x)[0], batch.y) for name in self.trained)
         share = remember_rate(batch.epoch, self.forget_rate, self.ramp_epochs, self.exponent)
         picked_by_first = smallest(first.detach(), share)
         picked_by_second = smallest(second.detach(), share)
         return _mean(first, picked_by_second) + _mean(second, picked_by_first)
 
     def predict(self, nets: Nets, x: Tensor) -> Float[Tensor, "batch classes"]:
-        """The logarithm of the mean of both networks' probabilities."""
-        first, second = (torch.log_softmax(nets[name](x)[0], dim=1) for name in BOTH)
+        first, second = (torch.log_softmax(nets[name](x)[0], dim=1) for name in self.trained)
         return torch.logaddexp(first, second) - log(2)
 
 

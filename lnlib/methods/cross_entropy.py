@@ -11,11 +11,8 @@ from lnlib.methods.base import Batch, Method, Nets, cross_entropy
 @checked
 @dataclass(frozen=True)
 class CrossEntropy(Method):
-    """The mean of −log softmax(h(x))_y over the batch; its gradient at the logits of one example is (s −
-    y)/B.
-    """
+    """The mean of −log softmax(h(x))_y over the batch; its gradient at an example's logits is (s − y)/B."""
 
     def loss(self, nets: Nets, batch: Batch) -> Tensor:
-        """Mean cross-entropy on the given labels, in nats."""
         logits, _ = nets["classifier"](batch.x)
         return cross_entropy(logits, batch.y).mean()

@@ -24,17 +24,15 @@ class D2L(Method):
     The LID is the mean over up to 1280 training images, drawn once, whose neighbours are sought inside
     batches of 128. From epoch `init_epoch` + `window` + 1 on, an epoch turns when its LID exceeds the mean of
     the last `window` by more than two of their standard deviations: the classifier goes back to the weights
-    of the epoch before (the optimiser's state does not), and from then on α = exp(−(t/T)·LID_t/min LID
-    before t) at every epoch t of T. The paper's `init_epoch` is 5 on MNIST and 40 on CIFAR-10; before the
-    turn the authors' later code uses another loss than cross-entropy. Raises `InvalidValue` for a negative
-    `init_epoch` and a `window` below 2.
+    of the epoch before (the optimiser's state does not), and from then on α = exp(−(t/T)·LID_t/min LID before
+    t) at every epoch t of T. The paper's `init_epoch` is 5 on MNIST and 40 on CIFAR-10; before the turn the
+    authors' later code uses another loss than cross-entropy.
     """
 
     init_epoch: Whole = 5
     window: Several = 5
 
     def networks(self, new_net: NewNet, task: Visible) -> dict[str, nn.Module]:
-        """The classifier, its copy of the epoch before, and the memory of dimensionalities."""
         size = min(BATCH, len(task.train))
         batches = min(BATCHES, len(task.train) // size)
         # The run's own stream is what PyTorch draws from here.
@@ -51,7 +49,6 @@ class D2L(Method):
         return {"classifier": classifier, "previous": copy.deepcopy(classifier), "memory": memory}
 
     def loss(self, nets: Nets, batch: Batch) -> Tensor:
-        """Mean cross-entropy on the mixed targets, in nats; α = 1 before the turn."""
         logits, _ = nets["classifier"](batch.x)
         alpha = nets["memory"].buffers["alpha"]
         on_given = cross_entropy(logits, batch.y)
@@ -94,10 +91,7 @@ def lid(distances: Float[Tensor, "*points neighbours"]) -> Float[Tensor, "*point
 
 
 def mean_lid(net: Net, data: TrainingData, rows: Tensor) -> Float[Tensor, ""]:
-    """The mean LID of the eval-mode features of images `rows` (batches, B) among each batch's 20 nearest.
-
-    Points without a finite LID are left out.
-    """
+    """The mean finite LID of images `rows` (batches, B), eval-mode, among each batch's 20 nearest."""
     flat = rows.flatten()
     chosen = replace(data, images=lambda part: data.images(flat[part]), labels=data.labels[flat])
     features = chosen.outputs(net)[1].view(*rows.shape, -1)

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lnlib.checks import Positive, checked
-from lnlib.methods.base import Batch, Method, Nets, Phase, WarmStart
+from lnlib.methods.base import FROM_BEST_CE, Batch, Method, Nets, Phase
 from lnlib.optimizers import Adam
 
 OFFSET = 1e-3
@@ -27,18 +27,13 @@ class DMI(Method):
 
     lr: Positive | None = None
 
-    @property
-    def warm_start(self) -> dict[str, WarmStart]:
-        """The classifier begins from the best cross-entropy weights."""
-        return {"classifier": WarmStart("cross-entropy", "classifier")}
+    warm_start = FROM_BEST_CE
 
     @property
     def phases(self) -> tuple[Phase, ...]:
-        """The classifier, at the method's own learning rate."""
         return (Phase(self.loss, ("classifier",), Adam(self.lr) if self.lr else None),)
 
     def loss(self, nets: Nets, batch: Batch) -> Tensor:
-        """The loss of one batch; −log .001 with zero gradient where U is singular."""
         logits, _ = nets["classifier"](batch.x)
         confusion = batch.one_hot.double().T @ torch.softmax(logits.double(), dim=1)
         singular = ~torch.linalg.slogdet(confusion.detach()).logabsdet.isfinite()

@@ -1,6 +1,4 @@
-"""Training on all given labels, then on the clean meta set alone (MetaInfoNet, tables 1-3 and 6, row
-"Fine-tuning").
-"""
+"""Training on the given labels, then on the clean meta set (MetaInfoNet, tables 1-3, 6, "Fine-tuning")."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -28,11 +26,9 @@ class FineTuning(Method):
 
     @property
     def phases(self) -> tuple[Phase, ...]:
-        """The classifier."""
         return (Phase(self.loss, ("classifier",), meta=True),)
 
     def start(self, nets: Nets, data: TrainingData) -> None:
-        """Check that there is a meta set, and an epoch before its turn."""
         if data.meta is None:
             raise InvalidValue(
                 f"{self.label} ends on clean meta examples, got a task without; make it with meta_size=100"
@@ -44,7 +40,6 @@ class FineTuning(Method):
             )
 
     def loss(self, nets: Nets, batch: Batch) -> Tensor:
-        """Mean cross-entropy in nats of the batch, or of the meta batch in the last epochs."""
         is_last = batch.epoch > batch.epochs - self.last_epochs
         examples = batch.meta if is_last and batch.meta is not None else batch
         logits, _ = nets["classifier"](examples.x)

@@ -1,7 +1,4 @@
-"""The focal loss: examples that are fitted already count less (MetaInfoNet, tables 1-3, row "Focal loss").
-
-Lin et al. (2017), eq. (4).
-"""
+"""The focal loss: fitted examples count less (Lin et al., 2017, eq. (4); MetaInfoNet, tables 1-3)."""
 
 from dataclasses import dataclass
 
@@ -21,13 +18,12 @@ class FocalLoss(Method):
 
     MetaInfoNet states no γ: 1 is the choice here, from the grid .5, 1, 2 of Cui et al. (2019), who use
     sigmoids in place of the softmax, as Lin et al. do (γ = 2 and a class weight of .25: recalled, not checked
-    against the original). Raises `InvalidValue` for a negative γ.
+    against the original).
     """
 
     gamma: NonNegative = 1.0
 
     def loss(self, nets: Nets, batch: Batch) -> Tensor:
-        """Mean focal loss on the given labels, in nats."""
         losses = cross_entropy(nets["classifier"](batch.x)[0], batch.y)
         # 1 − p_y. At 0, which float32 reaches, its root would have no finite gradient.
         missing = -torch.expm1(-losses)

@@ -1,7 +1,4 @@
-"""Forward correction: compare the given labels with predictions passed through the noise.
-
-LIMIT, section 4, row "FW"; Patrini et al. (2017), theorem 2.
-"""
+"""Forward correction: predictions pass the noise (Patrini et al., 2017, theorem 2; LIMIT, section 4, FW)."""
 
 from dataclasses import dataclass
 
@@ -21,7 +18,6 @@ class ForwardCorrection(MatrixCorrection):
     """The mean of −log (sᵀT)_y: s is the softmax of the logits, T the transition matrix."""
 
     def loss(self, nets: Nets, batch: Batch) -> Tensor:
-        """Mean cross-entropy of the given labels under the noisy predictions, in nats."""
         logits, _ = nets["classifier"](batch.x)
         noisy = torch.softmax(logits, dim=1) @ nets["transition"].buffers["matrix"]
         return -noisy.gather(1, batch.y[:, None]).clamp(min=SMALLEST).log().mean()

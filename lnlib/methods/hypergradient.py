@@ -62,9 +62,7 @@ class VirtualStep:
 
 
 def require_repeatable(classifier: Net, data: TrainingData) -> None:
-    """Raise `InvalidValue` for a network that draws random numbers of its own: its second pass over a batch
-    would be that of another network.
-    """
+    """Raise `InvalidValue` for a network with random numbers of its own, whose second pass is another's."""
     if not repeatable(classifier, data.images(torch.arange(2, device=data.labels.device))):
         raise InvalidValue(
             "a virtual step needs a network whose passes are the same each time, got one that draws random "
@@ -80,8 +78,7 @@ def stepped(parameters: Parameters, gradient: Parameters, lr: float) -> dict[str
 def double_backward_loss(
     classifier: Net, examples: Examples, weights: Tensor, meta: Examples, lr: float
 ) -> Float[Tensor, ""]:
-    """The meta loss after the virtual step, as a function of the weights (B,) that autograd can
-    differentiate.
+    """The meta loss after the virtual step, as a function of the weights (B,) that autograd can follow.
 
     The way of the public codes; it keeps the graph of the step's gradient. Not inside `torch.vmap`, where
     second derivatives through BatchNorm are wrong.

@@ -45,30 +45,24 @@ class L2RW(Method):
     steps_virtually: ClassVar[bool] = True
 
     def networks(self, new_net: NewNet, task: Visible) -> dict[str, nn.Module]:
-        """The classifier."""
         require_meta(self, task)
         return super().networks(new_net, task)
 
     def start(self, nets: Nets, data: TrainingData) -> None:
-        """A look at the classifier."""
         require_repeatable(nets["classifier"], data)
 
     @property
     def phases(self) -> tuple[Phase, ...]:
-        """The classifier, under weights that are new for each batch."""
         return (Phase(self.loss, ("classifier",), skip_zero=True, meta=True),)
 
     def loss(self, nets: Nets, batch: Batch) -> Tensor:
-        """Σ wᵢℓᵢ."""
         logits = nets["classifier"](batch.x)[0]
         step = VirtualStep(nets["classifier"], Examples(batch.x, batch.y), logits)
         weights = normalized(agreement(step, meta_of(batch)), "sum")
         return (weights * cross_entropy(logits, batch.y)).sum()
 
     def sample_weights(self, nets: Nets, data: TrainingData) -> Float[Tensor, " train"]:
-        """The weights that all training examples (N,) would have beside the whole meta set, without dropout,
-        with mean one.
-        """
+        """The weights of all training examples (N,) beside the whole meta set, without dropout."""
         if data.meta is None:
             raise InvalidValue("a meta set is needed, got none; make the task with meta_size=100")
         classifier, meta = nets["classifier"], data.meta()

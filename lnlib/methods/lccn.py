@@ -8,16 +8,7 @@ from torch import Tensor, nn
 
 from lnlib.checks import Count, NonNegative, Positive, checked
 from lnlib.data.task import Visible
-from lnlib.methods.base import (
-    Batch,
-    Draw,
-    Method,
-    Nets,
-    NewNet,
-    TrainingData,
-    WarmStart,
-    cross_entropy,
-)
+from lnlib.methods.base import FROM_BEST_CE, Batch, Draw, Method, Nets, NewNet, TrainingData, cross_entropy
 from lnlib.nets import Memory
 
 
@@ -30,21 +21,16 @@ class LCCN(Method):
     count, divided by their sums. z begins as the prediction of the best cross-entropy weights, from which the
     classifier begins too. T follows C every `every` steps after a share `warmup` of the training; until then
     it stays as it began. The original waits 20 000 steps of some 47 000. Each epoch reports the share of
-    examples whose latent label is not the given one. Raises `InvalidValue` for an alpha that is not positive,
-    a negative `warmup` and `every` below 1.
+    examples whose latent label is not the given one.
     """
 
     alpha: Positive = 1.0
     warmup: NonNegative = 0.43
     every: Count = 200
 
-    @property
-    def warm_start(self) -> dict[str, WarmStart]:
-        """The classifier begins from the best cross-entropy weights."""
-        return {"classifier": WarmStart("cross-entropy", "classifier")}
+    warm_start = FROM_BEST_CE
 
     def networks(self, new_net: NewNet, task: Visible) -> dict[str, nn.Module]:
-        """The classifier, and the latent labels with their counts and transition matrix as its memory."""
         classes, size = task.num_classes, len(task.train)
         memory = Memory(
             latent=torch.zeros(size, dtype=torch.long),
@@ -56,11 +42,9 @@ class LCCN(Method):
         return {"classifier": new_net("classifier"), "memory": memory}
 
     def draws(self, batch_size: int, num_classes: int) -> dict[str, Draw]:
-        """One uniform number an example, from which its latent label is drawn."""
         return {"latent": Draw("uniform", (batch_size,))}
 
     def start(self, nets: Nets, data: TrainingData) -> None:
-        """The latent labels are the predictions of the weights that the classifier begins from."""
         memory = nets["memory"].buffers
         logits, _ = data.outputs(nets["classifier"])
         memory["latent"].copy_(logits.argmax(dim=1))
@@ -70,7 +54,6 @@ class LCCN(Method):
         memory["first_update"].fill_(self.warmup * data.epochs * len(data.labels))
 
     def loss(self, nets: Nets, batch: Batch) -> Tensor:
-        """Mean cross-entropy on the batch's newly drawn latent labels, in nats."""
         logits, _ = nets["classifier"](batch.x)
         memory = nets["memory"].buffers
         weights = torch.softmax(logits.detach().to(memory["matrix"].dtype), dim=1)
@@ -84,7 +67,6 @@ class LCCN(Method):
         return cross_entropy(logits, drawn).mean()
 
     def after_step(self, nets: Nets, step: int) -> None:
-        """The matrix follows the counts."""
         memory = nets["memory"].buffers
         if step % self.every == 0:
             begun = memory["seen"] > memory["first_update"]
@@ -92,15 +74,12 @@ class LCCN(Method):
             memory["matrix"].copy_(torch.where(begun, follows, memory["matrix"]))
 
     def report(self, nets: Nets) -> dict[str, Tensor]:
-        """The share of examples whose latent label differs from the given one."""
         counts = nets["memory"].buffers["counts"]
         return {"relabelled": 1 - (counts.trace() / counts.sum()).double()}
 
 
 def transition(counts: Float[Tensor, "classes classes"], alpha: float) -> Float[Tensor, "classes classes"]:
-    """Counts (K, K), `alpha` added to each, as rows of probabilities: the posterior mean under a symmetric
-    Dirichlet prior.
-    """
+    """Counts (K, K), plus `alpha` each, as probabilities: the mean under a symmetric Dirichlet prior."""
     smoothed = counts + alpha
     return smoothed / smoothed.sum(dim=1, keepdim=True)
 
@@ -108,9 +87,7 @@ def transition(counts: Float[Tensor, "classes classes"], alpha: float) -> Float[
 def categorical(
     weights: Float[Tensor, "batch classes"], uniform: Float[Tensor, " batch"]
 ) -> Int[Tensor, " batch"]:
-    """One class a row, drawn with probabilities proportional to `weights` from uniform numbers on [0, 1): the
-    inverse of the distribution function.
-    """
+    """One class a row, drawn proportionally to `weights` by uniform numbers on [0, 1)."""
     cumulative = weights.cumsum(dim=1)
     below = cumulative <= uniform[:, None] * cumulative[:, -1:]
     return below.sum(dim=1).clamp_max(weights.shape[1] - 1)

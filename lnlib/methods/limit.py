@@ -1,7 +1,6 @@
 """LIMIT: train the classifier with gradients that a second network predicts without seeing labels.
 
-LIMIT, sections 3.3 and 3.4: eq. (12) with the norm penalty, for Gaussian and Laplace q, with and without
-sampling.
+LIMIT, sections 3.3 and 3.4: eq. (12) with the norm penalty, Gaussian or Laplace q, sampled or not.
 """
 
 from dataclasses import dataclass
@@ -9,11 +8,10 @@ from math import sqrt
 from typing import Annotated, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lnlib.checks import NonNegative, Positive, checked
-from lnlib.data.task import Visible
-from lnlib.methods.base import Batch, Draw, Method, Nets, NewNet, Phase, WarmStart
+from lnlib.methods.base import Batch, Draw, Method, Nets, WarmStart
 
 Distribution = Literal["gaussian", "laplace"]
 
@@ -30,10 +28,10 @@ class LIMIT(Method):
     `scale="reference"`; Adam does not notice. With `init="cross-entropy"` (rows "+ init.") the predictor
     begins from the best cross-entropy weights and running statistics; its one BatchNorm more stays fresh. The
     reference code leaves the running statistics behind: `init="reference"`. Each epoch reports the mean of
-    ‖μ‖², the L² of Proposition 3.1. Raises `InvalidValue` for an unknown q, scale or init and for negative β
-    or σ. Source: LIMIT, sections 3.3-3.4 and 4.2.
+    ‖μ‖², the L² of Proposition 3.1. Source: LIMIT, sections 3.3-3.4 and 4.2.
     """
 
+    trained = ("classifier", "predictor")  # by one optimiser, as in the reference code
     q: Distribution = "laplace"
     beta: NonNegative = 10.0
     sampling: bool = False
@@ -43,29 +41,16 @@ class LIMIT(Method):
 
     @property
     def warm_start(self) -> dict[str, WarmStart]:
-        """The predictor begins from the best cross-entropy classifier, where `init` says so."""
         if self.init == "fresh":
             return {}
         return {"predictor": WarmStart("cross-entropy", "classifier", buffers=self.init == "cross-entropy")}
 
-    def networks(self, new_net: NewNet, task: Visible) -> dict[str, nn.Module]:
-        """The classifier f and the predictor r."""
-        return {"classifier": new_net("classifier"), "predictor": new_net("predictor")}
-
-    @property
-    def phases(self) -> tuple[Phase, ...]:
-        """One loss and one optimiser for both networks, as in the reference code."""
-        return (Phase(self.loss, ("classifier", "predictor")),)
-
     def draws(self, batch_size: int, num_classes: int) -> dict[str, Draw]:
-        """The noise of q, of unit variance, when the gradient is sampled."""
         kind: Literal["normal", "laplace"] = "normal" if self.q == "gaussian" else "laplace"
         return {"q": Draw(kind, (batch_size, num_classes))} if self.sampling else {}
 
     def loss(self, nets: Nets, batch: Batch) -> Tensor:
-        """A scalar whose gradient is the predicted one for the classifier and the penalised fit for the
-        predictor.
-        """
+        """Its gradient is the predicted one for the classifier, and the penalised fit for the predictor."""
         a, _ = nets["classifier"](batch.x)
         r, _ = nets["predictor"](batch.x)
         s = torch.softmax(a.detach(), dim=1)
@@ -76,9 +61,7 @@ class LIMIT(Method):
         return self.classifier_term(a, mu, batch) + (self.distance(mu, g) + self.beta * norm).mean()
 
     def classifier_term(self, a: Tensor, mu: Tensor, batch: Batch) -> Tensor:
-        """mean(Σ a·μ) with μ held fixed: linear in a, so its gradient at the logits of one example is μ/B and
-        nothing else.
-        """
+        """mean(Σ a·μ) with μ held fixed: linear in a, so its gradient at an example's logits is μ/B."""
         gradient = mu.detach() + self.sigma * batch.noise["q"] if self.sampling else mu.detach()
         per_example = (a * gradient).sum(dim=1)
         return per_example.sum() if self.scale == "reference" else per_example.mean()
@@ -98,7 +81,6 @@ def lambda_to_sigma(lam: Annotated[Positive, "the reference grid starts at 5"], 
     """The standard deviation σ of q that the reference code's λ stands for: √(1/(2λ)) for Gaussian q, √2/λ
     for Laplace q.
 
-    The paper uses λ for the weight of the information term, which the reference code leaves at 1. Raises
-    `InvalidValue` for λ ≤ 0.
+    The paper uses λ for the weight of the information term, which the reference code leaves at 1.
     """
     return sqrt(1 / (2 * lam)) if q == "gaussian" else sqrt(2) / lam

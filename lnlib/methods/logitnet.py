@@ -1,7 +1,4 @@
-"""LogitNet: an example's weight is a learned function of its logits and its given label.
-
-MetaInfoNet, section 4.2.
-"""
+"""LogitNet: an example's weight is learned from its logits and given label (MetaInfoNet, section 4.2)."""
 
 from dataclasses import dataclass
 
@@ -25,11 +22,9 @@ class LogitNet(MetaWeighting):
     linear: bool = False
 
     def new_weighting(self, num_classes: int) -> nn.Module:
-        """K-100-1 behind the embedding."""
         return WeightFromLogits(num_classes, self.linear, self.hidden)
 
     def raw_weights(
         self, nets: Nets, logits: Tensor, labels: Tensor, noise: Tensor | None
     ) -> tuple[Tensor, None]:
-        """Weights (B,) of logits (B, K) under labels (B,); nothing is bounded."""
         return nets["weighting"](logits, labels), None

@@ -19,11 +19,9 @@ class LossNet(MetaWeighting):
     """w̃ = σ(W₂ ReLU(W₁ ℓ)), where ℓ is the example's cross-entropy; see `MetaWeighting`."""
 
     def new_weighting(self, num_classes: int) -> nn.Module:
-        """1-100-1."""
         return WeightFromLoss(self.hidden)
 
     def raw_weights(
         self, nets: Nets, logits: Tensor, labels: Tensor, noise: Tensor | None
     ) -> tuple[Tensor, None]:
-        """Weights (B,) from the losses of logits (B, K) under labels (B,); nothing is bounded."""
         return nets["weighting"](cross_entropy(logits, labels)), None

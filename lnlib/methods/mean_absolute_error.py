@@ -1,6 +1,4 @@
-"""The mean absolute error, a loss that tolerates label noise (LIMIT, section 4, rows "MAE"; Ghosh et al.,
-2017).
-"""
+"""The mean absolute error, which tolerates label noise (LIMIT, section 4, "MAE"; Ghosh et al., 2017)."""
 
 from dataclasses import dataclass
 
@@ -21,6 +19,5 @@ class MeanAbsoluteError(Method):
     """
 
     def loss(self, nets: Nets, batch: Batch) -> Tensor:
-        """The mean absolute error on the given labels."""
         logits, _ = nets["classifier"](batch.x)
         return (batch.one_hot - torch.softmax(logits, dim=1)).abs().sum(dim=1).mean()

@@ -1,6 +1,4 @@
-"""MentorNet, a network that sets the curriculum (MetaInfoNet, tables 2 and 3, row "MentorNet"; Jiang et al.,
-2018).
-"""
+"""MentorNet, a network that sets the curriculum (MetaInfoNet, tables 2 and 3; Jiang et al., 2018)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -36,9 +34,7 @@ REHEARSAL_LR, REHEARSAL_BATCH = 3e-4, 16
 
 
 class Seen(NamedTuple):
-    """What the mentor sees of examples, each (B,): their losses, the differences of these to the running
-    percentile, labels, and percents of the training.
-    """
+    """What the mentor sees, each (B,): losses, their excess over the percentile, labels, percents done."""
 
     losses: Float[Tensor, " batch"]
     differences: Float[Tensor, " batch"]
@@ -52,20 +48,19 @@ class MentorNet(Method):
     """The batch's mean of v·cross-entropy, where a second network, the mentor, sets the weights v.
 
     The mentor sees each example's loss, its difference to a moving average (`decay`) of the batches'
-    `percentile`, its given label and the percent of training done. It is trained before the run and then
-    held fixed: on invented losses towards a fixed curriculum ("predefined", the choice here, since
-    MetaInfoNet does not name its own), or ("learned") on the task's clean meta set: there the method corrupts
-    a share `corruption` of the labels itself, by its own random numbers, trains a copy of the classifier on
-    them and teaches the mentor which labels were kept; the noise of the task is never looked at. In the first
-    18% of training all examples count. In the first 17% an example is dropped with probability
-    `early_dropout`, later with `dropout`.
+    `percentile`, its given label and the percent of training done. It is trained before the run and then held
+    fixed: on invented losses towards a fixed curriculum ("predefined", the choice here, since MetaInfoNet
+    does not name its own), or ("learned") on the task's clean meta set: there the method corrupts a share
+    `corruption` of the labels itself, by its own random numbers, trains a copy of the classifier on them and
+    teaches the mentor which labels were kept; the noise of the task is never looked at. In the first 18% of
+    training all examples count. In the first 17% an example is dropped with probability `early_dropout`,
+    later with `dropout`.
 
     The mentor learns by Adam as the reference does (.1, decayed to .9³⁰ of it, gradients clipped to 5), in
-    fewer, larger steps: `mentor_steps` of 512, after 1000 of which it agrees with a fixed curriculum in
-    more than 99% of invented examples. Not done here: scaling weight decay by the mean of v, and the
-    reference's last 5% of epochs, in which it drops every example. The reference's loss for the mentor is not
-    known; here it is the cross-entropy to v*. Raises `InvalidValue` for values outside of their range and for
-    a learned curriculum without a meta set.
+    fewer, larger steps: `mentor_steps` of 512, after 1000 of which it agrees with a fixed curriculum in more
+    than 99% of invented examples. Not done here: scaling weight decay by the mean of v, and the reference's
+    last 5% of epochs, in which it drops every example. The reference's loss for the mentor is not known; here
+    it is the cross-entropy to v*. Raises `InvalidValue` for a learned curriculum without a meta set.
     """
 
     curriculum: Literal["predefined", "learned"] = "predefined"
@@ -78,7 +73,6 @@ class MentorNet(Method):
     mentor_steps: Count = 1000
 
     def networks(self, new_net: NewNet, task: Visible) -> dict[str, nn.Module]:
-        """The classifier, the mentor, and the running percentile as memory."""
         if self.curriculum == "learned" and task.meta is None:
             raise InvalidValue(
                 "a learned curriculum needs a clean meta set, got a task without one; make it with "
@@ -93,11 +87,9 @@ class MentorNet(Method):
         return {"classifier": new_net("classifier"), "mentor": Mentor(task.num_classes), "memory": memory}
 
     def draws(self, batch_size: int, num_classes: int) -> dict[str, Draw]:
-        """One uniform number an example, which is dropped where it is small."""
         return {"drop": Draw("uniform", (batch_size,))}
 
     def start(self, nets: Nets, data: TrainingData) -> None:
-        """Train the mentor."""
         seed = int(nets["memory"].buffers["seed"])
         generator = torch.Generator(data.labels.device).manual_seed(seed)
         if data.meta is None or self.curriculum == "predefined":
@@ -116,7 +108,6 @@ class MentorNet(Method):
         train_mentor(nets["mentor"], examples, self.mentor_steps)
 
     def loss(self, nets: Nets, batch: Batch) -> Tensor:
-        """The weighted mean of the cross-entropy on the given labels, in nats."""
         losses = cross_entropy(nets["classifier"](batch.x)[0], batch.y)
         memory = nets["memory"].buffers
         percent = PERCENTS * (batch.epoch - 1) // batch.epochs
@@ -195,9 +186,7 @@ def predefined(
 
 
 def invented(size: int, num_classes: int, generator: torch.Generator, dtype: torch.dtype) -> Seen:
-    """Examples to train a mentor on: losses and percentiles exponential with means 2 and 1 nats, labels and
-    percents uniform.
-    """
+    """What a mentor learns from: exponential losses and percentiles (means 2, 1 nats), the rest uniform."""
     losses, percentile = torch.empty((2, size), device=generator.device, dtype=dtype).exponential_(
         generator=generator
     )

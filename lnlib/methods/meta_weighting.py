@@ -1,8 +1,7 @@
-"""The general framework for meta weighting: a second network weighs the examples of a batch, and learns from
-what a small clean meta set says of the step that its weights make.
+"""Meta weighting: a second network weighs the examples of a batch, and learns from what a small clean meta
+set says of the step that its weights make.
 
-MetaInfoNet, section 4.1 and Algorithm 1. LossNet, LogitNet and MetaInfoNet say only how an example is
-weighed.
+MetaInfoNet, section 4.1, Algorithm 1. LossNet, LogitNet and MetaInfoNet say only how an example is weighed.
 """
 
 from dataclasses import dataclass
@@ -47,8 +46,8 @@ class MetaWeighting(Method):
     at the run's learning rate; with `virtual_step="momentum"` a share `momentum` of the last real step comes
     on top. The weighting network sees logits without gradients; its `hidden` units and its optimiser's type
     are open in the paper. Virtual and meta passes normalise by the batch and keep no running statistics. A
-    batch whose weights are all zero is skipped and counted. Raises `InvalidValue` for an interval or fewer
-    than 1 hidden unit, unknown options, and a task without a meta set.
+    batch whose weights are all zero is skipped and counted. Raises `InvalidValue` for a task without a meta
+    set.
     """
 
     steps_virtually: ClassVar[bool] = True
@@ -68,9 +67,7 @@ class MetaWeighting(Method):
     def raw_weights(
         self, nets: Nets, logits: Tensor, labels: Tensor, noise: Tensor | None
     ) -> tuple[Tensor, Gaussians | None]:
-        """Weights w̃ (B,) before normalisation, of logits (B, K) under labels (B,), and the
-        distributions of the representation between them, where it is a bottleneck.
-        """
+        """Weights w̃ (B,) of logits (B, K) under labels (B,), and the bottleneck's distributions if any."""
         raise NotImplementedError
 
     @property
@@ -89,33 +86,26 @@ class MetaWeighting(Method):
         """The classifier, the weighting network, and for momentum the classifier's last weights."""
         require_meta(self, task)
         classifier = new_net("classifier")
-        networks = {
-            "classifier": classifier,
-            "weighting": self.new_weighting(task.num_classes),
-        }
+        networks = {"classifier": classifier, "weighting": self.new_weighting(task.num_classes)}
         if self.virtual_step == "momentum":
             own = {_flat(name): torch.zeros_like(value) for name, value in classifier.named_parameters()}
             networks["previous"] = Memory(**own, lr=torch.ones(()))
         return networks
 
     def start(self, nets: Nets, data: TrainingData) -> None:
-        """The classifier's last weights are those that it begins from."""
         require_repeatable(nets["classifier"], data)
         if "previous" in nets:
             self._remember(nets)
 
     @property
     def phases(self) -> tuple[Phase, ...]:
-        """First the weighting network, then the classifier."""
         return (
             Phase(self.meta_loss, ("weighting",), self.meta_optimizer, every=self.interval, meta=True),
             Phase(self.loss, ("classifier",), skip_zero=True, draws=self.real_draws),
         )
 
     def meta_loss(self, nets: Nets, batch: Batch) -> Tensor:
-        """Lines 5-11 and eq. (7): the meta loss after the virtual step plus λ·KL, both means; its gradient by
-        the weighting network is exact.
-        """
+        """Lines 5-11, eq. (7): mean meta loss after the virtual step plus mean λ·KL, with exact gradient."""
         meta = meta_of(batch)
         logits = batch.carried["logits"] = nets["classifier"](batch.x)[0]
         step = VirtualStep(nets["classifier"], Examples(batch.x, batch.y), logits)
@@ -173,9 +163,7 @@ class MetaWeighting(Method):
 
 
 def normalized(raw: Float[Tensor, " batch"], how: Normalization) -> Float[Tensor, " batch"]:
-    """Raw weights (B,) as Algorithm 1's line 6 makes them: they sum to one, or are all zero; see
-    `MetaWeighting` for the other two ways.
-    """
+    """Raw weights (B,) made to sum to one (Algorithm 1, line 6) unless all zero; or see `MetaWeighting`."""
     if how == "mean":
         return raw / len(raw)
     total = raw.sum()

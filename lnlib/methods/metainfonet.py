@@ -1,8 +1,4 @@
-"""MetaInfoNet: an example's weight is a learned function of its given label and of what an information
-bottleneck leaves of its logits.
-
-MetaInfoNet, section 4.3 and eq. (7).
-"""
+"""MetaInfoNet: weights from labels, and logits through a bottleneck (section 4.3 and eq. (7))."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -24,8 +20,7 @@ class MetaInfoNet(MetaWeighting):
     What the paper leaves open: λ of its grid (0, .01, .03, .1, .3, 1), `dimensions` d of ψ (None is K),
     whether the tables have the `skip` connection, the prior (standard normal here), where log σ² begins
     (`log_variance`), and whether the real step's weights come from a sample of ψ or from its mean
-    (`real_step`). A larger λ leaves less of the logits, whatever the text below eq. (5) says. Raises
-    `InvalidValue` for λ that is negative or not finite and d below 1.
+    (`real_step`). A larger λ leaves less of the logits, whatever the text below eq. (5) says.
     """
 
     lam: NonNegative = 0.1
@@ -35,29 +30,23 @@ class MetaInfoNet(MetaWeighting):
     log_variance: Finite = LOG_VARIANCE
 
     def new_weighting(self, num_classes: int) -> nn.Module:
-        """The bottleneck, the embedding and K-100-1."""
         dimensions = self.dimensions or num_classes
         return WeightThroughBottleneck(num_classes, dimensions, self.skip, self.hidden, self.log_variance)
 
     def draws(self, batch_size: int, num_classes: int) -> dict[str, Draw]:
-        """The noise of ψ."""
         return {"psi": Draw("normal", (batch_size, self.dimensions or num_classes))}
 
     @property
     def penalty(self) -> float:
-        """λ."""
         return self.lam
 
     def raw_weights(
         self, nets: Nets, logits: Tensor, labels: Tensor, noise: Tensor | None
     ) -> tuple[Tensor, Gaussians]:
-        """Weights (B,) of logits (B, K) under labels (B,), through a sample of ψ or its mean without noise;
-        and ψ's distributions.
-        """
+        """The weights come through a sample of ψ, or its mean without noise."""
         weights, gaussians = nets["weighting"](logits, labels, noise)
         return weights, gaussians
 
     @property
     def real_draws(self) -> tuple[str, ...]:
-        """The noise of ψ where the real step samples."""
         return ("psi",) if self.real_step == "sample" else ()

@@ -13,16 +13,7 @@ from lnlib.checks import Count, Finite, NonNegative, Share, checked
 from lnlib.data.task import Visible
 from lnlib.device import full_precision
 from lnlib.errors import InvalidValue
-from lnlib.methods.base import (
-    Batch,
-    Draw,
-    Method,
-    Nets,
-    NewNet,
-    TrainingData,
-    WarmStart,
-    cross_entropy,
-)
+from lnlib.methods.base import FROM_BEST_CE, Batch, Draw, Method, Nets, NewNet, TrainingData, cross_entropy
 from lnlib.nets import Memory, Net
 from lnlib.nets.net import Tensors
 
@@ -48,7 +39,7 @@ class MLNT(Method):
     The classifier begins from the best cross-entropy weights, whose features give the neighbours among all
     training images; the original begins from ImageNet's weights and looks inside the batch, and repeats the
     whole with each result as a mentor (this is one such round). The original's details are recalled, not
-    checked. Raises `InvalidValue` for values that cannot train.
+    checked. Raises `InvalidValue` unless `begin` is below `full`.
     """
 
     label_sets: Count = 10
@@ -67,13 +58,9 @@ class MLNT(Method):
                 "try MLNT(begin=0.005, full=0.02)"
             )
 
-    @property
-    def warm_start(self) -> dict[str, WarmStart]:
-        """The classifier begins from the best cross-entropy weights."""
-        return {"classifier": WarmStart("cross-entropy", "classifier")}
+    warm_start = FROM_BEST_CE
 
     def networks(self, new_net: NewNet, task: Visible) -> dict[str, nn.Module]:
-        """The classifier, its teacher, and the labels of each example's neighbours as memory."""
         classifier = new_net("classifier")
         neighbours = min(NEIGHBOURS, len(task.train) - 1)
         memory = Memory(
@@ -89,7 +76,6 @@ class MLNT(Method):
         return {"order": Draw("uniform", shape), "neighbour": Draw("uniform", shape)}
 
     def start(self, nets: Nets, data: TrainingData) -> None:
-        """Find the neighbours by the features of the weights that the classifier begins from."""
         memory = nets["memory"].buffers
         _, features = data.outputs(nets["classifier"])
         kept = memory["neighbour_labels"]
@@ -98,7 +84,6 @@ class MLNT(Method):
         self.after_step(nets, 0)
 
     def loss(self, nets: Nets, batch: Batch) -> Tensor:
-        """Mean cross-entropy on the given labels, in nats, plus the ramped consistency."""
         classifier, memory = nets["classifier"], nets["memory"].buffers
         on_given = cross_entropy(classifier(batch.x)[0], batch.y).mean()
         labels = synthetic_labels(batch, memory["neighbour_labels"][batch.index])
@@ -152,7 +137,6 @@ class MLNT(Method):
         return torch.where(share < self.begin, 0.0, torch.exp(-5 * (1 - rise) ** 2))
 
     def after_step(self, nets: Nets, step: int) -> None:
-        """The teacher follows the classifier."""
         memory = nets["memory"].buffers
         share = memory["seen"] / memory["total"]
         early, late = (torch.full_like(share, decay) for decay in (self.decay, self.late_decay))

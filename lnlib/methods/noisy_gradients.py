@@ -19,8 +19,7 @@ class NoisyGradients(Method):
     deviation `std` in each class.
 
     The reference code adds ξ after the division by B (`scale="reference"`), which is B times more noise an
-    example: with its batches of 256 a std of .1 means 25.6. Raises `InvalidValue` for an unknown kind of
-    noise or scale and a negative std. Source: LIMIT, section 4.1.
+    example: with its batches of 256 a std of .1 means 25.6. Source: LIMIT, section 4.1.
     """
 
     noise: Literal["gaussian", "laplace"] = "gaussian"
@@ -28,7 +27,6 @@ class NoisyGradients(Method):
     scale: Literal["example", "reference"] = "example"
 
     def draws(self, batch_size: int, num_classes: int) -> dict[str, Draw]:
-        """ξ of unit variance."""
         kind: Literal["normal", "laplace"] = "normal" if self.noise == "gaussian" else "laplace"
         return {"xi": Draw(kind, (batch_size, num_classes))}
 

@@ -1,7 +1,7 @@
-"""The S-Model: a matrix that turns predictions into noisy ones is trained beside the classifier (MetaInfoNet,
-tables 2, 3 and 5, row "S-Model").
+"""The S-Model: a matrix that turns predictions into noisy ones is trained beside the classifier.
 
-Goldberger and Ben-Reuven (2017), the simple model: the matrix does not depend on the image.
+Goldberger and Ben-Reuven (2017), the simple model: the matrix does not depend on the image. MetaInfoNet,
+tables 2, 3 and 5, row "S-Model".
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from lnlib.checks import Part, checked
 from lnlib.data.task import Visible
-from lnlib.methods.base import Batch, Method, Nets, NewNet, Phase, TrainingData, WarmStart, one_hot
+from lnlib.methods.base import Batch, Method, Nets, NewNet, TrainingData, WarmStart, one_hot
 
 OFFSET = 1e-8
 
@@ -28,32 +28,24 @@ class SModel(Method):
     confusion of predictions and given labels (`init="confusion"`; "soft" counts the softmax in place of the
     largest entry, which is recalled, not checked), from the best cross-entropy weights, from which the
     classifier also begins. With `init="prior"` all is fresh, and θ believes that a share `rate` of the labels
-    is wrong, evenly. Both as in the authors' code. Raises `InvalidValue` for another init and a rate outside
-    (0, 1).
+    is wrong, evenly. Both as in the authors' code.
     """
 
+    trained = ("classifier", "noise_layer")
     init: Literal["confusion", "soft", "prior"] = "confusion"
     rate: Part = 0.46
 
     @property
     def warm_start(self) -> dict[str, WarmStart]:
-        """The classifier begins from the best cross-entropy weights, unless the prior is all there is."""
         return {} if self.init == "prior" else {"classifier": WarmStart("cross-entropy", "classifier")}
 
     def networks(self, new_net: NewNet, task: Visible) -> dict[str, nn.Module]:
-        """The classifier, and the noise layer."""
         wrong = log(self.rate / (task.num_classes - 1))
         prior = torch.full((task.num_classes,) * 2, wrong).fill_diagonal_(log(1 - self.rate))
         layer = NoiseLayer(prior + 0.01 * torch.rand_like(prior))
         return {"classifier": new_net("classifier"), "noise_layer": layer}
 
-    @property
-    def phases(self) -> tuple[Phase, ...]:
-        """One loss and one optimiser for both."""
-        return (Phase(self.loss, ("classifier", "noise_layer")),)
-
     def start(self, nets: Nets, data: TrainingData) -> None:
-        """Estimate the noise layer from what the classifier says before training."""
         if self.init == "prior":
             return
         logits, _ = data.outputs(nets["classifier"])
@@ -62,7 +54,6 @@ class SModel(Method):
         nets["noise_layer"].parameters["b"].copy_(confusion_logits(predictions, data.labels).flatten())
 
     def loss(self, nets: Nets, batch: Batch) -> Tensor:
-        """Mean cross-entropy of the given labels under the noisy predictions, in nats."""
         log_s = torch.log_softmax(nets["classifier"](batch.x)[0], dim=1)
         log_theta = nets["noise_layer"]()
         return -torch.logsumexp(log_s + log_theta.T[batch.y], dim=1).mean()

@@ -24,11 +24,10 @@ class SelfPaced(Method):
     """The mean over the batch of v·ℓ, where v = 1 for examples whose cross-entropy ℓ is at most λ, else 0.
 
     With `schedule="percentile"` λ is a moving average (`decay`), from 0, of the `percentile` of the batches'
-    losses: it follows the losses down, and leaves out the worst to the end. With "fraction" it is
-    the largest of a share of the batch's losses that rises by the epoch from one half to `final`; Kumar et
-    al. begin with about half and end with all examples (recalled, not checked), 1 minus the share of wrong
-    labels leaves as many out. Each epoch reports the share of selected examples. Raises `InvalidValue` for
-    another schedule, a percentile, decay or final share outside [0, 1].
+    losses: it follows the losses down, and leaves out the worst to the end. With "fraction" it is the largest
+    of a share of the batch's losses that rises by the epoch from one half to `final`; Kumar et al. begin with
+    about half and end with all examples (recalled, not checked), 1 minus the share of wrong labels leaves as
+    many out. Each epoch reports the share of selected examples.
     """
 
     schedule: Literal["percentile", "fraction"] = "percentile"
@@ -37,11 +36,9 @@ class SelfPaced(Method):
     final: Share = 1.0
 
     def networks(self, new_net: NewNet, task: Visible) -> dict[str, nn.Module]:
-        """The classifier and the threshold λ."""
         return {"classifier": new_net("classifier"), "pace": Memory(threshold=torch.zeros(()))}
 
     def loss(self, nets: Nets, batch: Batch) -> Tensor:
-        """Cross-entropy of the selected examples over the batch's size, in nats."""
         losses = cross_entropy(nets["classifier"](batch.x)[0], batch.y)
         pace = nets["pace"].buffers
         pace["threshold"].copy_(self.threshold(losses.detach(), pace["threshold"], batch))

@@ -3,11 +3,10 @@
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lnlib.checks import NonNegative, checked
-from lnlib.data.task import Visible
-from lnlib.methods.base import Batch, Method, Nets, NewNet, Phase, cross_entropy
+from lnlib.methods.base import Batch, Method, Nets, cross_entropy
 
 
 @checked
@@ -18,24 +17,14 @@ class SoftRegularization(Method):
     z are the inputs of the last layer, a its logits, r those of a second network, the predictor, which only
     the added terms train. Nothing is held fixed. Only the norm of z feels the penalty, which is too weak to
     prevent memorising: the paper says so. The β term is in the reference code, not in eq. (11); there the
-    last layer has no bias, here it has one, whose gradient does not contain z. Raises `InvalidValue` for a
-    negative λ or β.
+    last layer has no bias, here it has one, whose gradient does not contain z.
     """
 
+    trained = ("classifier", "predictor")
     lam: NonNegative = 0.01
     beta: NonNegative = 0.0
 
-    def networks(self, new_net: NewNet, task: Visible) -> dict[str, nn.Module]:
-        """The classifier and the predictor."""
-        return {"classifier": new_net("classifier"), "predictor": new_net("predictor")}
-
-    @property
-    def phases(self) -> tuple[Phase, ...]:
-        """One loss and one optimiser for both networks."""
-        return (Phase(self.loss, ("classifier", "predictor")),)
-
     def loss(self, nets: Nets, batch: Batch) -> Tensor:
-        """Eq. (11) and the reference code's norm penalty, in nats plus penalties."""
         a, z = nets["classifier"](batch.x)
         predicted = torch.softmax(nets["predictor"](batch.x)[0], dim=1)
         size = z.square().sum(dim=1)

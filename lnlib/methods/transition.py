@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from lnlib.checks import Share, checked
 from lnlib.data.task import Visible
 from lnlib.errors import InvalidValue
-from lnlib.methods.base import Method, Nets, NewNet, TrainingData, WarmStart
+from lnlib.methods.base import FROM_BEST_CE, Method, Nets, NewNet, TrainingData
 from lnlib.nets import Memory
 
 Outliers = Literal["class-aware", "reference", "keep"]
@@ -27,27 +27,19 @@ class MatrixCorrection(Method):
 
     T is estimated from the anchor points of the best cross-entropy weights, from which the classifier also
     begins; `matrix` gives a known one instead, as rows. For `outliers` see `anchor_matrix`. The estimate is
-    made on images as they are; the reference code augments them. Raises `InvalidValue` for another rule and,
-    when training starts, for a matrix that does not fit the classes.
+    made on images as they are; the reference code augments them. When training starts, raises `InvalidValue`
+    for a matrix that does not fit the classes.
     """
 
     matrix: tuple[tuple[Share, ...], ...] | None = None
     outliers: Outliers = "class-aware"
 
-    @property
-    def warm_start(self) -> dict[str, WarmStart]:
-        """The classifier begins from the best cross-entropy weights."""
-        return {"classifier": WarmStart("cross-entropy", "classifier")}
+    warm_start = FROM_BEST_CE
 
     def networks(self, new_net: NewNet, task: Visible) -> dict[str, nn.Module]:
-        """The classifier, and the transition matrix as its memory."""
-        return {
-            "classifier": new_net("classifier"),
-            "transition": Memory(matrix=torch.eye(task.num_classes)),
-        }
+        return {"classifier": new_net("classifier"), "transition": Memory(matrix=torch.eye(task.num_classes))}
 
     def start(self, nets: Nets, data: TrainingData) -> None:
-        """Fix the transition matrix."""
         kept = nets["transition"].buffers["matrix"]
         if self.matrix is None:
             logits, _ = data.outputs(nets["classifier"])

@@ -1,18 +1,17 @@
-"""LIMIT's 4-layer convolutional network for 28x28 images (supplement B of the paper, `4layer-cnn-mnist` in
-its code).
-"""
+"""LIMIT's 4-layer CNN for 28x28 images (supplement B of the paper, `4layer-cnn-mnist` in its code)."""
 
 from dataclasses import dataclass
 
 import torch.nn.functional as F
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import nn
+
+from lnlib.nets.spec import ImageBatch, ImageShape, NetSpec, Outputs
 
 SIDE = 28
 
 
 @dataclass(frozen=True)
-class CNN:
+class CNN(NetSpec):
     """LIMIT's CNN. Images of another size than 28x28 are resized to it (bilinear), which `note` says.
 
     As a "predictor" (LIMIT's auxiliary network) it has one more BatchNorm, on the 128 units of the hidden
@@ -21,28 +20,19 @@ class CNN:
 
     @property
     def label(self) -> str:
-        """A short name for figures and tables."""
         return "4-layer CNN"
 
-    def note(self, image_shape: tuple[int, int, int]) -> str:
-        """What happens to images of this shape before the first layer; empty when nothing does."""
+    def note(self, image_shape: ImageShape) -> str:
         height, width = image_shape[1:]
         same = (height, width) == (SIDE, SIDE)
         return "" if same else f"the CNN resizes {height}×{width} images to {SIDE}×{SIDE}"
 
-    def build(
-        self, image_shape: tuple[int, int, int], num_classes: int, role: str = "classifier"
-    ) -> "CNNClassifier":
-        """A new network for images of shape (C, H, W); `role="predictor"` adds BatchNorm to the hidden linear
-        layer.
-        """
+    def build(self, image_shape: ImageShape, num_classes: int, role: str = "classifier") -> "CNNClassifier":
         return CNNClassifier(image_shape[0], num_classes, hidden_batch_norm=role == "predictor")
 
 
 class CNNClassifier(nn.Module):
-    """The module that `CNN` builds: 28 → 14 → 7 → 3 → 1, then 256-128-K. 218 122 parameters for K = 10 and
-    one channel.
-    """
+    """What `CNN` builds: 28 → 14 → 7 → 3 → 1, then 256-128-K; 218 122 parameters for K = 10, one channel."""
 
     def __init__(self, channels: int, num_classes: int, hidden_batch_norm: bool) -> None:
         super().__init__()
@@ -57,9 +47,7 @@ class CNNClassifier(nn.Module):
         self.hidden_norm = nn.BatchNorm1d(128) if hidden_batch_norm else nn.Identity()
         self.output = nn.Linear(128, num_classes)
 
-    def forward(
-        self, x: Float[Tensor, "batch channels height width"]
-    ) -> tuple[Float[Tensor, "batch classes"], Float[Tensor, "batch features"]]:
+    def forward(self, x: ImageBatch) -> Outputs:
         """Logits (B, K) and the 128 hidden units (B, 128) of images (B, C, H, W)."""
         if x.shape[-2:] != (SIDE, SIDE):
             x = F.interpolate(x, (SIDE, SIDE), mode="bilinear", align_corners=False)

@@ -49,9 +49,7 @@ class Mentor(nn.Module):
         labels: Int[Tensor, " batch"],
         percents: Int[Tensor, " batch"],
     ) -> Float[Tensor, " batch"]:
-        """Logits (B,) of the weights of examples with losses, their differences to the running percentile,
-        labels and percents of training (0 to 99), each (B,).
-        """
+        """Logits (B,) of the weights; `differences` are to the running percentile, `percents` 0 to 99."""
         sequence = torch.stack([losses, differences], dim=1)
         read = [self.forwards(sequence), self.backwards(sequence.flip(1))]
         features = torch.cat([*read, self.label(labels), self.epochs[percents]], dim=1)

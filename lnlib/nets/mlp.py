@@ -1,26 +1,22 @@
-"""The fully connected network of LIMIT's Figure 1 (four layers of 512 ReLU units) and its small sibling for
-the lessons.
-"""
+"""The fully connected network of LIMIT's Figure 1 (4x512), and its small sibling for the lessons."""
 
 from dataclasses import dataclass
 from math import prod
 
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import nn
 
 from lnlib.checks import Count, Rate, checked
 from lnlib.nets.layers import BatchNorm1d, Dropout
+from lnlib.nets.spec import ImageBatch, ImageShape, NetSpec, Outputs
 
 
 @checked
 @dataclass(frozen=True)
-class MLP:
-    """An MLP sized by the data: `depth` hidden layers of `width` ReLU units. 4x512 is the paper's, 4x64 the
-    lessons'.
+class MLP(NetSpec):
+    """An MLP: `depth` hidden layers of `width` ReLU units. 4x512 is the paper's, 4x64 the lessons'.
 
     The paper names "ReLU units" only, its code puts BatchNorm before each of them: `batch_norm=True` follows
-    the code. Dropout comes after the activation. Raises `InvalidValue`
-    for sizes below 1. Source: LIMIT, section 2.1.
+    the code. Dropout comes after the activation. Source: LIMIT, section 2.1.
     """
 
     width: Count = 64
@@ -30,17 +26,9 @@ class MLP:
 
     @property
     def label(self) -> str:
-        """A short name for figures and tables."""
         return f"MLP {self.depth}×{self.width}" + (f", dropout {self.dropout:g}" if self.dropout else "")
 
-    def note(self, image_shape: tuple[int, int, int]) -> str:
-        """Nothing: an MLP takes images of every size."""
-        return ""
-
-    def build(
-        self, image_shape: tuple[int, int, int], num_classes: int, role: str = "classifier"
-    ) -> "MLPClassifier":
-        """A new network for images of shape (C, H, W); every role has the same layers."""
+    def build(self, image_shape: ImageShape, num_classes: int, role: str = "classifier") -> "MLPClassifier":
         return MLPClassifier(self, prod(image_shape), num_classes)
 
 
@@ -61,9 +49,7 @@ class MLPClassifier(nn.Module):
         self.hidden = nn.Sequential(*layers)
         self.output = nn.Linear(inputs, num_classes)
 
-    def forward(
-        self, x: Float[Tensor, "batch channels height width"]
-    ) -> tuple[Float[Tensor, "batch classes"], Float[Tensor, "batch features"]]:
+    def forward(self, x: ImageBatch) -> Outputs:
         """Logits (B, K) and the last hidden layer (B, width) of images (B, C, H, W)."""
         features = self.hidden(x)
         return self.output(features), features

@@ -41,9 +41,7 @@ class Net:
         return self.module(*inputs)
 
     def at(self, parameters: Tensors, *inputs: Any) -> Any:
-        """The network at other weights; its BatchNorm normalises by the batch and keeps no running
-        statistics.
-        """
+        """The network at other weights; BatchNorm normalises by the batch and keeps no running statistics."""
         buffers = self.buffers if self.skeleton.buffers else {}
         return self.skeleton.evaluate(parameters, buffers, *inputs)
 
@@ -77,9 +75,7 @@ class Net:
 
 
 class MemberNet(Net):
-    """One member of a stack by itself: the same network with weights and buffers that are views of the
-    stack's.
-    """
+    """One member of a stack by itself: its weights and buffers are views of the stack's."""
 
     def __init__(
         self, module: nn.Module, parameters: Tensors, buffers: Tensors, skeleton: "Skeleton"
@@ -89,7 +85,6 @@ class MemberNet(Net):
 
     @property
     def buffers(self) -> Tensors:
-        """The member's buffers by name; in-place updates are the stack's."""
         return self._buffers
 
     def __call__(self, *inputs: Any) -> Any:
@@ -101,9 +96,7 @@ class MemberNet(Net):
 
 @contextmanager
 def forward_mode() -> Iterator[None]:
-    """One thread at a time: PyTorch has one level of forward differentiation for the whole process, and labs
-    train in threads.
-    """
+    """One thread at a time (labs train in threads): PyTorch has one forward level for the whole process."""
     with _FORWARD_MODE:
         _quiet_first_use()
         yield

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from lnlib.errors import InvalidValue
+from lnlib.nets.spec import ImageShape, NetSpec
 
 
 @dataclass(frozen=True, eq=False)
-class OwnNet:
+class OwnNet(NetSpec):
     """The spec of a module that gives logits (B, K), or (logits, features), for images (B, C, H, W).
 
     A module's own weights are where the classifier begins; a method's other networks are copies with fresh
@@ -24,16 +25,9 @@ class OwnNet:
 
     @property
     def label(self) -> str:
-        """A short name for figures and tables."""
         return type(self._made()).__name__
 
-    def note(self, image_shape: tuple[int, int, int]) -> str:
-        """Nothing is known of it."""
-        return ""
-
-    def build(
-        self, image_shape: tuple[int, int, int], num_classes: int, role: str = "classifier"
-    ) -> nn.Module:
+    def build(self, image_shape: ImageShape, num_classes: int, role: str = "classifier") -> nn.Module:
         """The network for images (C, H, W); raises `InvalidValue` where it gives no logits for them."""
         module = self._made()
         if module is self.source:
@@ -76,7 +70,7 @@ class Classifier(nn.Module):
 
 
 @torch.no_grad()
-def _check(network: Classifier, image_shape: tuple[int, int, int], num_classes: int) -> None:
+def _check(network: Classifier, image_shape: ImageShape, num_classes: int) -> None:
     training = network.training
     expected = f"logits of shape (batch, {num_classes}) for images of shape {image_shape}"
     try:

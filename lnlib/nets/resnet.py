@@ -1,6 +1,4 @@
-"""Residual networks: LIMIT's ResNet-34 and MetaInfoNet's ResNet-32 for small images, and torchvision's
-ResNet-50 for photographs.
-"""
+"""Residual networks: ResNet-34 (LIMIT) and 32 (MetaInfoNet) for small images, 50 for photographs."""
 
 from dataclasses import dataclass
 from http.client import HTTPException
@@ -10,18 +8,16 @@ from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from lnlib.checks import checked
 from lnlib.errors import DataUnavailable, InvalidValue
-
-ImageShape = tuple[int, int, int]
+from lnlib.nets.spec import ImageBatch, ImageShape, NetSpec, Outputs
 
 
 @dataclass(frozen=True)
-class ResNet34:
-    """ResNet-34 as LIMIT trains it on CIFAR: a 3x3 convolution of stride 1 in place of the 7x7 one and the
+class ResNet34(NetSpec):
+    """ResNet-34 as LIMIT trains it on CIFAR: a 3x3 convolution of stride 1 replaces the 7x7 one and the
     pooling, so that a 32x32 image is 4x4 before the last pooling.
 
     It takes images of every size. 21 282 122 parameters for K = 10. Blocks and initial weights are
@@ -30,17 +26,9 @@ class ResNet34:
 
     @property
     def label(self) -> str:
-        """A short name for figures and tables."""
         return "ResNet-34"
 
-    def note(self, image_shape: ImageShape) -> str:
-        """Nothing: the last pooling takes what is left of images of every size."""
-        return ""
-
-    def build(
-        self, image_shape: ImageShape, num_classes: int, role: str = "classifier"
-    ) -> "ResNetClassifier":
-        """A new network for images of shape (C, H, W); every role has the same layers."""
+    def build(self, image_shape: ImageShape, num_classes: int, role: str = "classifier") -> nn.Module:
         from torchvision.models.resnet import BasicBlock, ResNet  # takes seconds, and MLPs do without
 
         body = ResNet(BasicBlock, [3, 4, 6, 3])
@@ -52,7 +40,7 @@ class ResNet34:
 
 @checked
 @dataclass(frozen=True)
-class ResNet50:
+class ResNet50(NetSpec):
     """torchvision's ResNet-50, for Clothing1M and other photographs; it takes images of every size.
 
     `weights="imagenet"` begins from torchvision's ImageNet weights (IMAGENET1K_V1) under a new last layer,
@@ -63,21 +51,10 @@ class ResNet50:
 
     @property
     def label(self) -> str:
-        """A short name for figures and tables."""
         return "ResNet-50" + (" from ImageNet" if self.weights == "imagenet" else "")
 
-    def note(self, image_shape: ImageShape) -> str:
-        """Nothing: the last pooling takes what is left of images of every size."""
-        return ""
-
-    def build(
-        self, image_shape: ImageShape, num_classes: int, role: str = "classifier"
-    ) -> "ResNetClassifier":
-        """A new network for images of shape (C, H, W); every role has the same layers.
-
-        Raises `DataUnavailable` where the ImageNet weights can be neither found nor downloaded, and
-        `InvalidValue` where they do not fit the images' channels.
-        """
+    def build(self, image_shape: ImageShape, num_classes: int, role: str = "classifier") -> nn.Module:
+        """Raises `DataUnavailable` without the ImageNet weights, `InvalidValue` unless channels fit them."""
         from torchvision.models import resnet50  # takes seconds, and MLPs do without
 
         channels = image_shape[0]
@@ -103,16 +80,14 @@ class ResNetClassifier(nn.Module):
         body.fc = nn.Identity()
         self.body = body
 
-    def forward(
-        self, x: Float[Tensor, "batch channels height width"]
-    ) -> tuple[Float[Tensor, "batch classes"], Float[Tensor, "batch features"]]:
+    def forward(self, x: ImageBatch) -> Outputs:
         """Logits (B, K) and the pooled features (B, F), 512 or 2048 of them, of images (B, C, H, W)."""
         features = self.body(x)
         return self.output(features), features
 
 
 @dataclass(frozen=True)
-class ResNet32:
+class ResNet32(NetSpec):
     """ResNet-32 as MetaInfoNet trains it on CIFAR: 16, 32 and 64 channels in five blocks each, and shortcuts
     without parameters.
 
@@ -123,24 +98,14 @@ class ResNet32:
 
     @property
     def label(self) -> str:
-        """A short name for figures and tables."""
         return "ResNet-32"
 
-    def note(self, image_shape: ImageShape) -> str:
-        """Nothing: the last pooling takes what is left of images of every size."""
-        return ""
-
-    def build(
-        self, image_shape: ImageShape, num_classes: int, role: str = "classifier"
-    ) -> "ResNet32Classifier":
-        """A new network for images of shape (C, H, W); every role has the same layers."""
+    def build(self, image_shape: ImageShape, num_classes: int, role: str = "classifier") -> nn.Module:
         return ResNet32Classifier(image_shape[0], num_classes)
 
 
 class ResNet32Classifier(nn.Module):
-    """What `ResNet32` builds: a 3x3 convolution, fifteen blocks, the mean over the picture and a linear
-    layer.
-    """
+    """What `ResNet32` builds: a 3x3 convolution, fifteen blocks, a mean over the picture, a linear layer."""
 
     def __init__(self, channels: int, num_classes: int) -> None:
         super().__init__()
@@ -153,9 +118,7 @@ class ResNet32Classifier(nn.Module):
             if isinstance(layer, nn.Conv2d | nn.Linear):
                 nn.init.kaiming_normal_(layer.weight)
 
-    def forward(
-        self, x: Float[Tensor, "batch channels height width"]
-    ) -> tuple[Float[Tensor, "batch classes"], Float[Tensor, "batch 64"]]:
+    def forward(self, x: ImageBatch) -> Outputs:
         """Logits (B, K) and the 64 pooled features (B, 64) of images (B, C, H, W)."""
         features = self.blocks(F.relu(self.stem_norm(self.stem(x)))).mean((2, 3))
         return self.output(features), features

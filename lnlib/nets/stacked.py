@@ -35,9 +35,6 @@ else:
     AVAILABLE = True
 
 
-# From one member's tensor inside `vmap` to those of the whole stack, and back.
-
-
 def in_stack(*tensors: Tensor) -> bool:
     """Whether all of them are one member's inside `torch.vmap`, and in no other transform within it."""
     if not AVAILABLE or not all(map(is_batchedtensor, tensors)):
@@ -60,9 +57,6 @@ def of_each(stacked: Tensor) -> Tensor:
     return member
 
 
-# Layers.
-
-
 def stand_side_by_side(module: nn.Module) -> None:
     """Let the layers of a stack's own template take all members by one call."""
     for layer in module.modules():
@@ -73,7 +67,6 @@ class StackedLinear(nn.Linear):
     """The linear layers of all members; also where the weights and inputs of all come together (M, ...)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, inputs) to (B, outputs)."""
         if self.weight.ndim == 3:
             return _linear(x, self.weight, self.bias)
         if in_stack(x, self.weight):
@@ -86,7 +79,6 @@ class StackedBatchNorm1d(BatchNorm1d):
     """The BatchNorm layers of all members, which move their running statistics."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, F) to (B, F)."""
         if not self.training or self.num_batches_tracked is None or not in_stack(x, self.weight):
             return super().forward(x)
         self.num_batches_tracked.add_(1)
@@ -98,7 +90,6 @@ class StackedBatchNormOfBatch(BatchNormOfBatch):
     """The BatchNorm layers of all members, by the batch alone."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, F) to (B, F)."""
         if x.ndim != 2 or not in_stack(x, self.weight):
             return super().forward(x)
         return _batch_norm(x, None, None, self.weight, self.bias, 0.0, self.eps)
@@ -125,9 +116,7 @@ def _batch_norm(
     momentum: float,
     eps: float,
 ) -> Tensor:
-    """Features (B, F) normalised inside `torch.vmap`, those of all members as the features (B, M·F) of one
-    layer; running statistics move.
-    """
+    """(B, F) inside `torch.vmap`: all members' features as those (B, M·F) of one layer; statistics move."""
     stack = of_all(x)
     members, batch, features = stack.shape
     columns = (weight, bias, running_mean, running_var)
@@ -137,27 +126,18 @@ def _batch_norm(
     return of_each(normalised.view(batch, members, features).transpose(0, 1).contiguous())
 
 
-# Networks.
-
-
 class StackedNet(MemberNet):
     """Every member at once, inside `torch.vmap`. Autograd acts outside of it."""
 
     def __call__(self, *inputs: Any) -> Any:
-        if getattr(self.module, "takes_stacks", False) and in_stack(
-            *_tensors(inputs), *self.parameters.values()
-        ):
-            return self._at_once(*inputs)
-        return super().__call__(*inputs)
-
-    def _at_once(self, *inputs: Any) -> Any:
-        """The outputs for all members by one call of a network that leaves leading dimensions alone."""
+        takes_stacks = getattr(self.module, "takes_stacks", False)  # it leaves leading dimensions alone
+        if not takes_stacks or not in_stack(*_tensors(inputs), *self.parameters.values()):
+            return super().__call__(*inputs)
         parameters = {name: of_all(value) for name, value in self.parameters.items()}
         stacks = (of_all(value) if isinstance(value, Tensor) else value for value in inputs)
         return tree_map(of_each, self.skeleton.evaluate(parameters, {}, *stacks))
 
     def gradient(self, output: Tensor, weights: Tensor) -> Tensors:
-        """As for any network."""
         leaves = {name: of_all(value) for name, value in self.parameters.items()}
         found = gradients(of_all(output), leaves, of_all(weights), keep=True)
         return {name: of_each(gradient) for name, gradient in found.items()}
@@ -165,7 +145,6 @@ class StackedNet(MemberNet):
     def value_and_gradient(
         self, function: Callable[[Tensors], Tensor], parameters: Tensors
     ) -> tuple[Tensor, Tensors]:
-        """As for any network."""
         leaves = {name: nn.Parameter(of_all(value.detach())) for name, value in parameters.items()}
         with torch.enable_grad():
             value = function({name: of_each(leaf) for name, leaf in leaves.items()})
@@ -174,7 +153,6 @@ class StackedNet(MemberNet):
 
     @torch.no_grad()
     def derivative(self, along: Tensors, *inputs: Any) -> Tensor:
-        """As for any network."""
         at, along = dict(self.parameters), dict(along)
         if not in_stack(*_tensors(inputs), *at.values(), *along.values()):
             with full_precision(inputs[0]), forward_mode():  # which `vmap` knows of by `jvp` alone

@@ -113,10 +113,7 @@ class WeightThroughBottleneck(WeightingNet):
         labels: Int[Tensor, "*members batch"],
         noise: Float[Tensor, "*members batch dimensions"] | None,
     ) -> tuple[Float[Tensor, "*members batch"], Gaussians]:
-        """Weights in (0, 1), and p(ψ|z), of logits (B, K) under given labels (B,).
-
-        ψ = μ + σ·noise with standard normal numbers (B, d), or its mean without.
-        """
+        """Weights in (0, 1), and p(ψ|z); ψ = μ + σ·noise for standard normal noise (B, d), μ without."""
         gaussians = Gaussians(*self.gaussian(logits).chunk(2, dim=-1))
         psi = gaussians.mean
         if noise is not None:
@@ -129,6 +126,5 @@ class WeightThroughBottleneck(WeightingNet):
 def kl_to_standard_normal(
     mean: Float[Tensor, "batch dimensions"], log_variance: Float[Tensor, "batch dimensions"]
 ) -> Float[Tensor, " batch"]:
-    """KL[N(μ, σ²) ‖ N(0, I)] in nats, one number an example: ½Σ(μ² + σ² − log σ² − 1). MetaInfoNet, eq.
-    (7)."""
+    """KL[N(μ, σ²) ‖ N(0, I)] in nats, one an example: ½Σ(μ² + σ² − log σ² − 1). MetaInfoNet, eq. (7)."""
     return (mean.square() + log_variance.exp() - log_variance - 1).sum(dim=1) / 2

@@ -1,27 +1,24 @@
-"""Wide residual networks (Zagoruyko and Komodakis, BMVC 2016), which MetaInfoNet trains under symmetric
-noise.
-"""
+"""Wide residual networks (Zagoruyko and Komodakis, BMVC 2016), MetaInfoNet's under symmetric noise."""
 
 from dataclasses import dataclass
 from itertools import pairwise
 
 import torch.nn.functional as F
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from lnlib.checks import Count, checked
 from lnlib.errors import InvalidValue
+from lnlib.nets.spec import ImageBatch, ImageShape, NetSpec, Outputs
 
 
 @checked
 @dataclass(frozen=True)
-class WideResNet:
-    """A wide residual network, by default WRN-28-10: 160, 320 and 640 channels in four blocks each, without
-    dropout.
+class WideResNet(NetSpec):
+    """WRN-28-10 by default: 160, 320 and 640 channels in four blocks each, without dropout.
 
     It takes images of every size. 36 479 194 parameters for K = 10, 36 536 884 for K = 100. Raises
-    `InvalidValue` for a depth that is not 6n + 4 or a width below 1. Source: MetaInfoNet, section 5.1;
-    initial weights as in the code that is usual for it (xternalz/WideResNet-pytorch).
+    `InvalidValue` for a depth that is not 6n + 4. Source: MetaInfoNet, section 5.1; initial weights as in the
+    code that is usual for it (xternalz/WideResNet-pytorch).
     """
 
     depth: Count = 28
@@ -33,24 +30,14 @@ class WideResNet:
 
     @property
     def label(self) -> str:
-        """A short name for figures and tables."""
         return f"WRN-{self.depth}-{self.width}"
 
-    def note(self, image_shape: tuple[int, int, int]) -> str:
-        """Nothing: the last pooling takes what is left of images of every size."""
-        return ""
-
-    def build(
-        self, image_shape: tuple[int, int, int], num_classes: int, role: str = "classifier"
-    ) -> "WideResNetClassifier":
-        """A new network for images of shape (C, H, W); every role has the same layers."""
+    def build(self, image_shape: ImageShape, num_classes: int, role: str = "classifier") -> nn.Module:
         return WideResNetClassifier(image_shape[0], num_classes, (self.depth - 4) // 6, self.width)
 
 
 class WideResNetClassifier(nn.Module):
-    """What `WideResNet` builds: a 3x3 convolution, three stages of blocks, the mean over the picture, a
-    linear layer.
-    """
+    """A 3x3 convolution, three stages of blocks, the mean over the picture, a linear layer."""
 
     def __init__(self, channels: int, num_classes: int, blocks: int, width: int) -> None:
         super().__init__()
@@ -69,9 +56,7 @@ class WideResNetClassifier(nn.Module):
                 nn.init.kaiming_normal_(layer.weight, mode="fan_out")
         nn.init.zeros_(self.output.bias)
 
-    def forward(
-        self, x: Float[Tensor, "batch channels height width"]
-    ) -> tuple[Float[Tensor, "batch classes"], Float[Tensor, "batch features"]]:
+    def forward(self, x: ImageBatch) -> Outputs:
         """Logits (B, K) and the pooled features (B, 64·width) of images (B, C, H, W)."""
         features = F.relu(self.norm(self.blocks(self.stem(x)))).mean((2, 3))
         return self.output(features), features

@@ -8,17 +8,6 @@ from lnlib.training.runs import Runs, sweep
 from lnlib.training.settings import Member, Settings
 
 __all__ = [
-    "SGD",
-    "Adam",
-    "Augmentation",
-    "CenterCrop",
-    "CropFlip",
-    "Epoch",
-    "FlipCrop",
-    "Member",
-    "Run",
-    "Runs",
-    "Settings",
-    "fit",
-    "sweep",
-]
+    "SGD", "Adam", "Augmentation", "CenterCrop", "CropFlip", "Epoch", "FlipCrop", "Member", "Run", "Runs",
+    "Settings", "fit", "sweep",
+]  # fmt: skip

@@ -75,9 +75,7 @@ def net_of(asked: Any) -> NetSpec:
         asked = asked()
     if isinstance(asked, NetSpec) and not isinstance(asked, nn.Module):
         return asked
-    if isinstance(asked, nn.Module) or (callable(asked) and not isinstance(asked, type)):
-        return OwnNet(asked)
-    if isinstance(asked, type) and issubclass(asked, nn.Module):
+    if callable(asked) and (not isinstance(asked, type) or issubclass(asked, nn.Module)):
         return OwnNet(asked)
     raise InvalidValue(f"net must be a network, got {shown(asked)}; try MLP(64), 'mlp' or a torch.nn.Module")
 

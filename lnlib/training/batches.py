@@ -37,18 +37,13 @@ class Batches:
         self.num_meta = len(task.meta) if task.meta is not None else 0
         if self.num_meta:
             self.meta_rows, self.meta_labels = self.column("meta", "index"), self.column("meta", "labels")
-            self._meta_images = self._at_hand(self.meta_rows)
+            # Needed at each step: files are read once.
+            self._meta_images = self.train[self.meta_rows] if isinstance(self.train, StreamedImages) else None
 
     def column(self, split: str, what: str) -> Tensor:
         """One number for each example of a split, of every run (M, n)."""
         splits = [getattr(member.task, split) for member in self.members]
         return torch.stack([getattr(own, what).to(self.device) for own in splits])
-
-    def _at_hand(self, rows: Tensor) -> Tensor | None:
-        """Images that are read from files and needed at each step (M, n, C, H, W); None for resident ones."""
-        return self.train[rows] if isinstance(self.train, StreamedImages) else None
-
-    # One epoch, one step.
 
     def of_epoch(self, streams: Sequence[Streams]) -> list[Tensor]:
         """Which examples each batch of an epoch has (M, B), in each run's own order."""
@@ -120,8 +115,6 @@ class Batches:
 
     def _shuffled(self, count: int, generator: torch.Generator) -> Tensor:
         return torch.randperm(count, generator=generator, device=self.device)
-
-    # Between steps.
 
     def for_evaluation(self, x: Tensor) -> Tensor:
         """Images as networks are to see them in an evaluation."""

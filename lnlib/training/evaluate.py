@@ -31,9 +31,8 @@ def evaluate(networks: Networks, data: Batches, settings: Settings) -> list[dict
     true = torch.stack([member.task.truth.validation_labels.to(data.device) for member in data.members])
     columns["validation_accuracy"] = _accuracy(logits, given)
     columns["validation_loss"] = _mean_loss(logits, given)
-    columns["validation_clean_accuracy"] = torch.where(
-        (true >= 0).all(-1), _accuracy(logits, true), torch.nan
-    )
+    known = (true >= 0).all(-1)
+    columns["validation_clean_accuracy"] = torch.where(known, _accuracy(logits, true), torch.nan)
     logits = logits_of(networks, data, settings, data.column("test", "index"), data.test)
     true = data.column("test", "labels")
     columns["test_accuracy"] = _accuracy(logits, true)

@@ -62,9 +62,7 @@ def train_epoch(state: State, epoch: int) -> list[float]:
     state.draw_dropout(0)  # what is evaluated now has no use for the last batch's numbers
     stop_where_diverged(state, first_bad, epoch)  # before `end_epoch` builds on it
     for_each_run(
-        state,
-        "end_epoch",
-        lambda method, nets, task: method.end_epoch(nets, state.data.whole(task), epoch),
+        state, "end_epoch", lambda method, nets, task: method.end_epoch(nets, state.data.whole(task), epoch)
     )
     mean: list[float] = (total / sum(index.shape[-1] for index in batches)).tolist()
     return mean

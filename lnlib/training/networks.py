@@ -47,7 +47,7 @@ class Alone:
         self.optimizers = optimizers(self.phases, parameters, settings, matrix=2)
 
     def backward(self, place: int, batch: Batch) -> Tensor:
-        """Put the gradients of a phase's loss where its optimiser finds them; the loss (1,)."""
+        """Put the gradients of a phase's loss where its optimiser finds them; the losses (M,)."""
         phase = self.phases[place]
         weights = [weight for name in phase.networks for weight in self._nets[name].parameters.values()]
         for weight in weights:
@@ -65,7 +65,7 @@ class Alone:
         return loss.detach()[None]
 
     def logits(self, x: Tensor) -> Tensor:
-        """What the method predicts (1, n, K) for images (1, n, C, H, W)."""
+        """What the method predicts (M, n, K) for images (M, n, C, H, W)."""
         return self.method.predict(self._nets, x[0])[None]
 
     def train(self, mode: bool = True) -> None:
@@ -74,12 +74,12 @@ class Alone:
             module.train(mode)
 
     def drop(self, network: str, uniform: Mapping[str, Tensor]) -> None:
-        """Give a network's dropout layers their random numbers (1, B, F)."""
+        """Give a network's dropout layers their random numbers (M, B, F)."""
         for name, numbers in uniform.items():
             self.modules[network].get_submodule(name.removesuffix(".uniform")).uniform = numbers[0]
 
     def nets(self, position: int = 0) -> dict[str, Net]:
-        """The networks by name; what is done to their tensors in place is done to the run."""
+        """One run's networks by name; what is done to their tensors in place is done to the run."""
         return self._nets
 
     def weights(self, position: int = 0) -> Tensors:
@@ -122,11 +122,9 @@ class Stacked:
         self.dropout = dropout_widths(self.modules)
 
     def build_optimizers(self, settings: Settings) -> None:
-        """One optimiser a phase; after `Method.start`, which may change weights."""
         self.optimizers = optimizers(self.phases, self.parameters, settings, matrix=3)
 
     def backward(self, place: int, batch: Batch) -> Tensor:
-        """Put the gradients of a phase's loss where its optimiser finds them; the losses (M,)."""
         networks = self.phases[place].networks
         weights = [weight for name in networks for weight in self.parameters[name].values()]
         for weight in weights:
@@ -147,8 +145,6 @@ class Stacked:
         return losses.detach()
 
     def logits(self, x: Tensor) -> Tensor:
-        """What the method predicts (M, n, K) for images (M, n, C, H, W)."""
-
         def logits_of_one(
             parameters: Tensors, buffers: Tensors, values: Mapping[str, Tensor], x: Tensor
         ) -> Tensor:
@@ -158,16 +154,13 @@ class Stacked:
         return logits
 
     def train(self, mode: bool = True) -> None:
-        """Training mode, or evaluation."""
         for module in self.modules.values():
             module.train(mode)
 
     def drop(self, network: str, uniform: Mapping[str, Tensor]) -> None:
-        """Give a network's dropout layers their random numbers (M, B, F)."""
         self.buffers[network].update(uniform)
 
     def nets(self, position: int) -> dict[str, Net]:
-        """One run's networks by name, whose tensors are views of the stack's."""
         parameters, buffers = (
             {name: {key: value[position] for key, value in named.items()} for name, named in stack.items()}
             for stack in (self.parameters, self.buffers)
@@ -183,7 +176,6 @@ class Stacked:
 
     @torch.no_grad()
     def set_weights(self, position: int, weights: Weights) -> None:
-        """Give one run other weights and buffers."""
         for name, named in weights.items():
             for key, value in named.items():
                 self._stacked(name, key)[position].copy_(value)

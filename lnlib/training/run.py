@@ -19,7 +19,6 @@ from lnlib.training.asked import device_of, member_of, settings_of, shown
 from lnlib.training.history import Epoch, History
 from lnlib.training.images import Images, Resident
 from lnlib.training.networks import Alone, Weights
-from lnlib.training.settings import Settings
 from lnlib.training.state import OnStep, State
 from lnlib.training.watching import watched
 
@@ -59,38 +58,13 @@ class Run:
 
     def _hold(self, state: State, position: int) -> "Run":
         self.state, self.position, self.member = state, position, state.members[position]
+        self.method, self.task = self.member.method, self.member.task
+        self.settings, self.device, self.mode = state.settings, state.device, state.networks.mode
         return self
 
     def __repr__(self) -> str:
         where = f"{self.task.dataset.name}, seed {self.member.seed}"
         return f"Run({self.method!r}, {where}, epoch {len(self.records)} of {self.settings.epochs})"
-
-    @property
-    def method(self) -> Method:
-        """The method that trains it."""
-        return self.member.method
-
-    @property
-    def task(self) -> Task:
-        """What it learns."""
-        return self.member.task
-
-    @property
-    def settings(self) -> Settings:
-        """How it trains."""
-        return self.state.settings
-
-    @property
-    def device(self) -> torch.device:
-        """Where it trains."""
-        return self.state.device
-
-    @property
-    def mode(self) -> str:
-        """How it trains: "solo" or "stacked"."""
-        return self.state.networks.mode
-
-    # Training.
 
     def __iter__(self) -> Iterator[Epoch]:
         epochs = loop.epochs(self.state)
@@ -108,8 +82,6 @@ class Run:
     def finished(self) -> bool:
         """Whether all epochs are done, or there is no patience left."""
         return self.state.finished or self.state.out_of_patience(self.position)
-
-    # What it knows.
 
     @property
     def records(self) -> History:
@@ -159,17 +131,12 @@ class Run:
 
     @torch.no_grad()
     def sample_weights(self) -> Tensor | None:
-        """What each training example (N,) counts at present, with mean one, on the CPU; None where all count
-        alike.
-        """
+        """What each training example (N,) counts, with mean one, on the CPU; None where all count alike."""
         found = self.method.sample_weights(self.nets, self.state.data.whole(self.task))
         return None if found is None else found.cpu()
 
     def predict(self, images: Tensor) -> Tensor:
-        """Eval-mode logits (n, K), on the CPU, of normalised images (n, C, H, W), or of any number of them.
-
-        Raises `InvalidValue` for images of another shape.
-        """
+        """Eval-mode logits (n, K), on the CPU, of normalised images, or `InvalidValue` for another shape."""
         shape = self.task.image_shape
         try:
             given = torch.as_tensor(images)
@@ -190,11 +157,10 @@ class Run:
         Raises `UnknownName` for a split that the task lacks and for a network that is no classifier of the
         method's, and `InvalidValue` for what is no split of this task.
         """
-        modules, trained = self.state.networks.modules, self.state.networks.phases
+        modules = self.state.networks.modules
+        trained = [name for phase in self.state.networks.phases for name in phase.networks]
         kind = type(modules["classifier"])
-        classifiers = {
-            name for phase in trained for name in phase.networks if isinstance(modules[name], kind)
-        }
+        classifiers = {name for name in trained if isinstance(modules[name], kind)}
         if network is not None and network not in classifiers:
             raise unknown_name(f"network of {self.method.label}", network, classifiers)
         chosen = self.task.split(split) if isinstance(split, str) else split
@@ -204,7 +170,8 @@ class Run:
             )
         rows = chosen.index.to(self.device)
         images = self.state.data.test if chosen is self.task.test else self.state.data.train
-        return self._in_parts(self.method.predict if network is None else _logits_of(network), rows, images)
+        predict = self.method.predict if network is None else lambda nets, x: nets[network](x)[0]
+        return self._in_parts(predict, rows, images)
 
     @torch.no_grad()
     def _in_parts(self, predict: Callable[[Nets, Tensor], Tensor], rows: Tensor, images: Images) -> Tensor:
@@ -213,8 +180,6 @@ class Run:
         with mixed_precision(self.device, self.settings.precision):
             parts = [predict(nets, x) for x in self.state.data.in_parts(rows, images)]
         return torch.cat(parts).to(self.settings.dtype).cpu()
-
-    # Checkpoints.
 
     def save(self, path: Path | str) -> None:
         """Write a checkpoint from which `load` goes on as if the run had never stopped; raises as
@@ -245,14 +210,6 @@ def _shapes(weights: Weights) -> set[tuple[str, tuple[int, ...]]]:
         for name, named in weights.items()
         for key, value in named.items()
     }
-
-
-def _logits_of(network: str) -> Callable[[Nets, Tensor], Tensor]:
-    def logits(nets: Nets, x: Tensor) -> Tensor:
-        found: Tensor = nets[network](x)[0]
-        return found
-
-    return logits
 
 
 def tensor_hash(state: Weights) -> str:

@@ -104,9 +104,7 @@ class State:
             self.networks.drop(network, self.data.drawn(draws, self.streams))
 
     def _check_batches(self) -> None:
-        """Raise `InvalidValue` where no batch is full, or where one would hold one example, which BatchNorm
-        cannot normalise.
-        """
+        """Raise `InvalidValue` without a full batch, or for one of one example that BatchNorm cannot take."""
         size, num_train = self.settings.batch_size, self.data.num_train
         if self.settings.drop_last and num_train < size:
             raise InvalidValue(

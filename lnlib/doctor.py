@@ -15,7 +15,6 @@ from lnlib.files import expanded
 
 REINSTALL = 'install the course into this environment: pip install -c constraints.txt -e ".[lab]"'
 WIDGET_PACKAGES = ("jupyterlab", "ipywidgets", "anywidget", "plotly", "ipykernel")
-BROKEN_IPYKERNEL = "7.0.0"  # its threads cannot update widgets
 PLAYWRIGHT_BROWSERS = (
     "chromium-*/chrome-linux*/chrome",
     "chromium-*/chrome-mac*/*.app/Contents/MacOS/*",
@@ -72,18 +71,15 @@ def _playwright_browser() -> str | None:
 
 
 def _python(name: str) -> Check:
-    version = ".".join(map(str, sys.version_info[:3]))
-    return Check(
-        name, sys.version_info >= (3, 11), f"{version} at {sys.executable}", "use Python 3.11 or newer"
-    )
+    detail = f"{'.'.join(map(str, sys.version_info[:3]))} at {sys.executable}"
+    return Check(name, sys.version_info >= (3, 11), detail, "use Python 3.11 or newer")
 
 
 def _torch(name: str) -> Check:
     import torch
 
-    return Check(
-        name, torch.__version__ >= "2.11", str(torch.__version__), "torch 2.11 or newer; " + REINSTALL
-    )
+    found = torch.__version__
+    return Check(name, found >= "2.11", str(found), "torch 2.11 or newer; " + REINSTALL)
 
 
 def _torchvision(name: str) -> Check:
@@ -111,7 +107,7 @@ def _widgets(name: str) -> Check:
     versions = {package: importlib.metadata.version(package) for package in WIDGET_PACKAGES}
     remedy = 'pip install -U "ipykernel!=7.0.0"; version 7.0.0 cannot update widgets from threads'
     detail = ", ".join(f"{package} {version}" for package, version in versions.items())
-    return Check(name, versions["ipykernel"] != BROKEN_IPYKERNEL, detail, remedy)
+    return Check(name, versions["ipykernel"] != "7.0.0", detail, remedy)
 
 
 def _kernel(name: str) -> Check:
@@ -128,10 +124,10 @@ def _kernel(name: str) -> Check:
 
 def _browser(name: str) -> Check:
     found = find_browser()
+    detail = f"{found}, for PNG figures" if found else "no Chrome or Chromium for PNG figures"
     remedy = (
         "install Chrome or Chromium, or set BROWSER_PATH; without one, figures come as HTML and data only"
     )
-    detail = f"{found}, for PNG figures" if found else "no Chrome or Chromium for PNG figures"
     return Check(name, found is not None, detail, remedy, required=False)
 
 

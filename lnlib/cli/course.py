@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import typer
 
-from lnlib.cli.options import AsJson, ListsByDefault
+from lnlib.cli.options import AsJson, group
 from lnlib.cli.output import console, note, print_json, print_table, progress, say, shown
 from lnlib.errors import InvalidValue, LnlibError
 
@@ -110,24 +110,17 @@ def doctor(as_json: AsJson = False) -> None:
                     screen.print(Text(" " * 20 + shown(check.remedy)), soft_wrap=True)
     failed = [check.name for check in done if check.status == "FAIL"]
     if as_json:
-        rows = [
-            {
-                "name": check.name,
-                "status": check.status,
-                "detail": check.detail,
-                "remedy": "" if check.ok else check.remedy,
-            }
-            for check in done
-        ]
+        rows = []
+        for one in done:
+            remedy = "" if one.ok else one.remedy
+            rows.append({"name": one.name, "status": one.status, "detail": one.detail, "remedy": remedy})
         print_json({"ok": not failed, "checks": rows})
     else:
         say(f"The course needs: {', '.join(failed)}." if failed else "The course can run.")
     raise typer.Exit(1 if failed else 0)
 
 
-labs = typer.Typer(
-    cls=ListsByDefault, help="List the labs of the lessons, or save some as pages.", rich_markup_mode=None
-)
+labs = group("List the labs of the lessons, or save some as pages.")
 
 
 @labs.command("list")

@@ -89,9 +89,7 @@ def reproduce(
         note(f"note: left out: {request.left_out}")
     with progress() as begin:
         update = begin(table)
-        frame = tables.reproduce(
-            request, progress=lambda what, share: update(share, what), on_wait=say_waiting
-        )
+        frame = tables.reproduce(request, None, lambda what, share: update(share, what), say_waiting)
         update(1.0, table)
     paths = writing.write(request, frame, output)
     if as_json:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -28,6 +28,7 @@ class Request:
     seeds: tuple[int, ...]
     epochs: int | None = None
     train_size: int | None = None
+    _grids: dict[tuple[str, str], Grid] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @classmethod
     def parse(
@@ -146,13 +147,8 @@ class Request:
 
     def specs(self) -> list[Spec]:
         """The runs of the part that is asked for, cell by cell."""
-        return [
-            spec
-            for cell in self.cells
-            for row in self.rows
-            for _, specs in self.grid(row, cell)
-            for spec in specs
-        ]
+        grids = (self.grid(row, cell) for cell in self.cells for row in self.rows)
+        return [spec for grid in grids for _, specs in grid for spec in specs]
 
     def grid(self, row: Row, cell: Cell) -> Grid:
         """The settings of a cell with their runs; each spec is parsed once."""
@@ -160,10 +156,6 @@ class Request:
         if where not in self._grids:
             self._grids[where] = self._parsed_grid(row, cell)
         return self._grids[where]
-
-    @cached_property
-    def _grids(self) -> dict[tuple[str, str], Grid]:
-        return {}
 
     def _parsed_grid(self, row: Row, cell: Cell) -> Grid:
         fields = self._fields(row, cell)
@@ -173,16 +165,11 @@ class Request:
         if patience != fields["patience"] and METHODS[row.method].load()(**options).warm_start:
             fields["source_options"] = {"patience": patience}
         fields["method"] = row.method
-        return [
-            (
-                setting,
-                tuple(
-                    Spec.parse({**fields, "method_options": {**options, **setting}, "seed": seed})
-                    for seed in self.seeds
-                ),
-            )
-            for setting in self.protocol.settings(row)
-        ]
+        grid = []
+        for setting in self.protocol.settings(row):
+            fields["method_options"] = {**options, **setting}
+            grid.append((setting, tuple(Spec.parse({**fields, "seed": seed}) for seed in self.seeds)))
+        return grid
 
     def _fields(self, row: Row, cell: Cell) -> dict[str, Any]:
         """The fields of a cell's runs that no setting or seed changes."""

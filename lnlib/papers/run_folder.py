@@ -96,10 +96,9 @@ class Result:
             with path.open("rb") as file, np.load(file) as stored:
                 return {name: stored[name] for name in stored.files}
         except Exception as error:  # a damaged archive can raise anything
-            raise LnlibError(
-                f"{path} cannot be read ({type(error).__name__}); "
-                f"remove the run {self.folder.name} to make it again"
-            ) from error
+            why, name = type(error).__name__, self.folder.name
+            sentence = f"{path} cannot be read ({why}); remove the run {name} to make it again"
+            raise LnlibError(sentence) from error
 
 
 def _lock(folder: Path) -> Path:
@@ -109,9 +108,10 @@ def _lock(folder: Path) -> Path:
 @contextmanager
 def locked(folder: Path, on_wait: Callable[[], None] | None = None) -> Iterator[None]:
     """Holds a run's lock; where another process does, calls `on_wait` and waits."""
-    with in_a_sentence(f"write {_lock(folder).parent}"):
-        _lock(folder).parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(_lock(folder), thread_local=False)
+    path = _lock(folder)
+    with in_a_sentence(f"write {path.parent}"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path, thread_local=False)
         try:
             lock.acquire(timeout=0)
         except Timeout:
@@ -143,9 +143,8 @@ def in_a_sentence(what: str) -> Iterator[None]:
         yield
     except (OSError, NotImplementedError) as error:  # some file systems have no locks
         why = getattr(error, "strerror", None) or error
-        raise LnlibError(
-            f"could not {what}: {why}; free some space or choose a folder you may write to"
-        ) from error
+        sentence = f"could not {what}: {why}; free some space or choose a folder you may write to"
+        raise LnlibError(sentence) from error
 
 
 def read_result(spec: Spec, folder: Path) -> Result | None:

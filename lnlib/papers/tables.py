@@ -184,7 +184,6 @@ def _printed_values(source: str, by_size: bool) -> dict[tuple[object, ...], floa
     frame = paper_table(source).astype({"rate": object, "n_train": object})
     frame.loc[frame["noise"] == "real", "rate"] = None  # of which there is one kind
     frame["n_train"] = frame["n_train"] if by_size else None
-    keys = frame[["dataset", "noise", "rate", "n_train", "method", "metric"]].itertuples(
-        index=False, name=None
-    )
+    names = ["dataset", "noise", "rate", "n_train", "method", "metric"]
+    keys = frame[names].itertuples(index=False, name=None)
     return dict(zip(keys, frame["value"].tolist(), strict=True))

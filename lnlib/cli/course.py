@@ -79,9 +79,7 @@ def course_folder() -> Path:
 
 
 def _has_display() -> bool:
-    return sys.platform != "linux" or any(
-        os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
-    )
+    return sys.platform != "linux" or any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")))
 
 
 def name_browser_for_figures() -> None:

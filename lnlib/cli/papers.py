@@ -97,20 +97,11 @@ def reproduce(
     made = frame[frame["ours"].notna() | (frame["diverged"] != "")]
     metrics = request.table.metrics
     say(request.table.title)
-    print_table(
-        [
-            {
-                "row": record["row"],
-                "cell": record["cell"],
-                **{
-                    "paper → ours" + f", {metric}" * (len(metrics) > 1): writing.cell_text(record, metric)
-                    for metric in metrics
-                },
-                "setting": record["setting"],
-                "seeds": record["seeds"],
-                "diverged": record["diverged"],
-            }
-            for record in made.to_dict("records")
-        ]
-    )
+    lines = []
+    for record in made.to_dict("records"):
+        line = {name: record[name] for name in ("row", "cell")}
+        for metric in metrics:
+            line["paper → ours" + f", {metric}" * (len(metrics) > 1)] = writing.cell_text(record, metric)
+        lines.append(line | {name: record[name] for name in ("setting", "seeds", "diverged")})
+    print_table(lines)
     say(*paths)

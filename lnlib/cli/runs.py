@@ -93,14 +93,7 @@ def remove_runs(
 
 
 def _stored(run: "StoredRun") -> dict[str, object]:
-    """A stored run as one object, its spec and numbers inside."""
-    return {
-        "fingerprint": run.fingerprint,
-        "status": run.status,
-        "message": run.message,
-        "spec": run.spec,
-        "numbers": run.numbers,
-    }
+    return {name: getattr(run, name) for name in ("fingerprint", "status", "message", "spec", "numbers")}
 
 
 def _share(value: float | None) -> str:

@@ -18,8 +18,7 @@ class Markdown:
     def __str__(self) -> str:
         return self.text
 
-    def _repr_markdown_(self) -> str:
-        return self.text
+    _repr_markdown_ = __str__
 
 
 @dataclass(frozen=True)

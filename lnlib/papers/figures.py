@@ -4,7 +4,7 @@ numbers come from.
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -23,6 +23,7 @@ from lnlib.errors import InvalidValue, unknown_name
 from lnlib.files import write_csv, write_text
 from lnlib.papers import runner, tables, writing
 from lnlib.papers.request import Request
+from lnlib.papers.run_folder import Arrays
 from lnlib.papers.spec import Spec
 from lnlib.papers.store import Circumstances, Result, Store
 from lnlib.training import Epoch, Run
@@ -116,20 +117,27 @@ def figure1_runs(dataset: str, budget: Budget) -> list[tuple[str, Spec]]:
 
 def _figure1(dataset: str, budget: Budget, store: Store, progress: OnProgress) -> FigureData:
     runs = figure1_runs(dataset, budget)
-    results: list[tuple[str, Result]] = []
-    for position, (label, run) in enumerate(runs):
-        tick = _ticks(progress, run, position, len(runs))
-        results.append((label, store.obtain(run, on_epoch=tick)))
-        progress(run.label, (position + 1) / len(runs))
-    frame = figure1_frame(results)
+    made = list(_results([run for _, run in runs], store, progress))
+    frame = figure1_frame([(label, result) for (label, _), result in zip(runs, made, strict=True)])
     drawing = plots.figure1(frame[frame["selected"]], RATE)
-    made = [result for _, result in results]
     return FigureData(frame, plots.small_print(drawing, small_print(made)), provenance(made))
 
 
-def _ticks(progress: OnProgress, run: Spec, position: int, of: int) -> Callable[[Epoch], None]:
-    """Reports the share that is done while the run at a position trains."""
-    return lambda epoch: progress(run.label, (position + epoch.epoch / run.epochs) / of)
+def _results(
+    runs: Sequence[Spec], store: Store, progress: OnProgress, keep: Callable[[Run], Arrays] | None = None
+) -> Iterator[Result]:
+    """The runs' results, one after the other; with `keep` all of them have arrays."""
+    for position, run in enumerate(runs):
+
+        def tick(epoch: Epoch, position: int = position, run: Spec = run) -> None:
+            progress(run.label, (position + epoch.epoch / run.epochs) / len(runs))
+
+        result = store.obtain(run, on_epoch=tick, keep=keep)
+        if keep and not result.arrays():  # made by another command, which keeps none
+            store.remove(run.fingerprint)
+            result = store.obtain(run, on_epoch=tick, keep=keep)
+        yield result
+        progress(run.label, (position + 1) / len(runs))
 
 
 def figure1_frame(results: Sequence[tuple[str, Result]]) -> pd.DataFrame:
@@ -279,18 +287,12 @@ def weights_runs(dataset: str, budget: Budget) -> dict[str, Spec]:
 def _weights(dataset: str, budget: Budget, store: Store, progress: OnProgress) -> FigureData:
     runs = weights_runs(dataset, budget)
     parts, summaries, results = [], {}, []
-    for position, (label, run) in enumerate(runs.items()):
-        tick = _ticks(progress, run, position, len(runs))
-        result = store.obtain(run, on_epoch=tick, keep=kept_weights)
-        if not result.arrays():  # made by another command, which keeps none
-            store.remove(run.fingerprint)
-            result = store.obtain(run, on_epoch=tick, keep=kept_weights)
-        task, weights = run.task(), result.arrays()["weights"]
+    for label, result in zip(runs, _results([*runs.values()], store, progress, kept_weights), strict=True):
+        task, weights = result.spec.task(), result.arrays()["weights"]
         clean = (task.train.labels == task.truth.train_labels).numpy()
         parts.append(evaluation_histogram(weights, clean).assign(method=label))
         summaries[label] = evaluation_summary(weights, clean)
         results.append(result)
-        progress(run.label, (position + 1) / len(runs))
     frame = pd.concat(parts, ignore_index=True)
     drawing = plots.weight_histograms(frame, summaries)
     plots.small_print(drawing, f"flip-1, meta set of {results[0].spec.meta_size} · " + small_print(results))

@@ -64,9 +64,8 @@ class Request:
         )
         request.grid(request.rows[0], request.asked[0])  # its specs check seeds, epochs and sizes
         if request.length < 2 and any(row.method == "fine-tuning" for row in request.rows):
-            raise InvalidValue(
-                f"fine-tuning needs an epoch of each kind, got {request.length}; try --epochs 2 or --rows"
-            )
+            n = request.length
+            raise InvalidValue(f"fine-tuning needs an epoch of each kind, got {n}; try --epochs 2 or --rows")
         for selected in [named_cells(found, [text]) for text in cells or ()] or [request.asked]:
             if all(cell.heading in request.obstacles for cell in selected):
                 heading = selected[0].heading
@@ -213,10 +212,8 @@ def named_cells(table: Table, texts: Sequence[str] | None) -> tuple[Cell, ...]:
     """
     for text in texts or ():
         if not any(_has(cell, text) for cell in table.cells):
-            headings = ", ".join(repr(cell.heading) for cell in table.cells)
-            raise UnknownName(
-                f"unknown cell of {table.name} {text!r}: known are {headings}, or parts of these"
-            )
+            known = ", ".join(repr(cell.heading) for cell in table.cells)
+            raise UnknownName(f"unknown cell of {table.name} {text!r}: known are {known}, or parts of these")
     return tuple(cell for cell in table.cells if not texts or any(_has(cell, text) for text in texts))
 
 

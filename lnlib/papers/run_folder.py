@@ -23,7 +23,7 @@ from lnlib.errors import CheckpointError, LnlibError
 from lnlib.files import whole_file
 from lnlib.papers import record
 from lnlib.papers.record import ARRAYS, BEST, CHECKPOINT, Circumstances, Damaged, Record
-from lnlib.papers.spec import Spec
+from lnlib.papers.spec import Spec, Start
 from lnlib.training import Run, checkpoint
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -205,9 +205,7 @@ def _set_aside(path: Path, why: str) -> None:
     warnings.warn(f"{why}; it was set aside as {kept}", DamagedRun, stacklevel=4)
 
 
-def prepared(
-    spec: Spec, folder: Path, device: torch.device, start: Mapping[str, Mapping[str, Tensor]] | None
-) -> Run:
+def prepared(spec: Spec, folder: Path, device: torch.device, start: Start | None) -> Run:
     """The run, where it was interrupted if it was; all that it will write has been tried."""
     run = spec.new_run(device, start)
     record.write(Record(spec=spec.spelled_out()), folder)
@@ -240,7 +238,7 @@ def prepared(
     return run
 
 
-def _write_weights(folder: Path, states: Mapping[str, Mapping[str, Tensor]] | None) -> None:
+def _write_weights(folder: Path, states: Start | None) -> None:
     checkpoint.write({"fingerprint": folder.name, "networks": states}, folder / BEST)
 
 

@@ -32,6 +32,8 @@ AUGMENTATIONS: dict[bool | str, Augmentation | None] = {
     "center": CenterCrop(),
     False: None,
 }
+Start = Mapping[str, Mapping[str, Tensor]]
+"""Weights by network, from which a run begins."""
 _PART_OPTIONS = {"method_options", "net_options", "optimizer_options"}
 
 
@@ -198,9 +200,7 @@ class Spec(SpecFields):
         """The run as a member of a sweep."""
         return Member(self.member_parts()[0], self.task(), self.seed)
 
-    def new_run(
-        self, device: torch.device | None = None, start: Mapping[str, Mapping[str, Tensor]] | None = None
-    ) -> Run:
+    def new_run(self, device: torch.device | None = None, start: Start | None = None) -> Run:
         """The run, not yet trained; `start` is as for `fit`."""
         method, settings = self.member_parts()
         parts = {name: getattr(settings, name) for name in settings.__dataclass_fields__}

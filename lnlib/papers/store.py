@@ -17,7 +17,6 @@ from typing import Any, Literal
 
 import pandas as pd
 import torch
-from torch import Tensor
 
 from lnlib.catalog import METHODS
 from lnlib.device import default_device
@@ -25,7 +24,7 @@ from lnlib.errors import CheckpointError, LnlibError, TrainingDiverged, unknown_
 from lnlib.papers import record, run_folder
 from lnlib.papers.record import CHECKPOINT, Circumstances, Damaged, Record
 from lnlib.papers.run_folder import LAST_EPOCHS, SET_ASIDE, Arrays, DamagedRun, Result, in_a_sentence, locked
-from lnlib.papers.spec import Spec
+from lnlib.papers.spec import Spec, Start
 from lnlib.training import Epoch, Run
 
 __all__ = ["LAST_EPOCHS", "SET_ASIDE", "Circumstances", "DamagedRun", "Result", "Store", "StoredRun"]
@@ -118,13 +117,10 @@ class Store:
         """
         if found := self.find(spec):
             return found
-        again = partial(
-            self.obtain,
-            device=device,
-            checkpoint_every=checkpoint_every,
-            checkpoint_seconds=checkpoint_seconds,
-            on_wait=on_wait,
-        )
+
+        def again(source: Spec) -> Result:
+            return self.obtain(source, device, checkpoint_every, checkpoint_seconds, on_wait=on_wait)
+
         sources = {name: again(source) for name, source in spec.sources().items()}
         folder = self.folder(spec)
         with locked(folder, partial(on_wait, spec) if on_wait else None):
@@ -223,9 +219,7 @@ class Store:
         return StoredRun(name, "running" if run_folder.is_locked(folder) else "interrupted", spec)
 
 
-def _start(
-    spec: Spec, sources: Mapping[str, Result], again: Callable[[Spec], Result]
-) -> dict[str, Mapping[str, Tensor]] | None:
+def _start(spec: Spec, sources: Mapping[str, Result], again: Callable[[Spec], Result]) -> Start | None:
     best = {}
     for name, source in sources.items():
         try:

@@ -94,22 +94,9 @@ def _ours(grid: Grid, store: Store) -> dict[str, Any]:
     return UNMADE | {"settings": f"{len(complete)} of {len(grid)}", "diverged": ", ".join(failed)} | numbers
 
 
-UNMADE: dict[str, Any] = {
-    "ours": np.nan,
-    "std": np.nan,
-    "std_over": "",
-    "seeds": 0,
-    "validation": np.nan,
-    "setting": "",
-    "settings": "",
-    "diverged": "",
-    "epochs": "",
-    "best_epoch": "",
-    "device": "",
-    "fingerprints": "",
-    "last": np.nan,
-    "last_std": np.nan,
-}
+TEXTS = ("setting", "settings", "diverged", "epochs", "best_epoch", "device", "fingerprints")
+UNMADE: dict[str, Any] = {"ours": np.nan, "std": np.nan, "std_over": "", "seeds": 0, "validation": np.nan}
+UNMADE |= {**dict.fromkeys(TEXTS, ""), "last": np.nan, "last_std": np.nan}
 
 
 def _numbers(score: float, setting: Options, results: Sequence[Result]) -> dict[str, Any]:

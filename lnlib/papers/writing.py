@@ -90,7 +90,6 @@ def _accuracies(frame: pd.DataFrame, metric: Metric) -> list[str]:
 
 
 def _origins(frame: pd.DataFrame, metrics: Sequence[Metric]) -> list[str]:
-    """How each number came about."""
     accuracies = [name for metric in metrics for name in ACCURACIES[metric][1::2]]
     how = "std_over seeds setting settings validation epochs best_epoch device diverged"
     names = ["row", "cell", *accuracies, *how.split()]

@@ -96,9 +96,7 @@ class Lab:
         self._drawing = threading.RLock()
         self._worker = Worker[Any](self._on_done, self._on_error, self._on_progress, self._on_stopped)
         self._display: Any = None
-        self.widgets = {
-            name: one.widget(getattr(values, name), values) for name, one in self.controls.items()
-        }
+        self.widgets = {key: one.widget(getattr(values, key), values) for key, one in self.controls.items()}
         self.panels = Panels()
         self.status, self.failure = widgets.HTML(), widgets.HTML()
         self.progress = widgets.FloatProgress(min=0, max=1, layout=widgets.Layout(width="130px"))

@@ -62,7 +62,6 @@ class Menu(Control):
 
     @property
     def names(self) -> list[str]:
-        """The names to choose from."""
         return list(self.options)
 
     def check(self, value: Any, values: Values) -> Any:
@@ -160,7 +159,6 @@ class Slider(Control):
     step: float = 0.01
 
     def end(self, values: Values) -> float:
-        """The high end."""
         return self.high(values) if callable(self.high) else self.high
 
     def check(self, value: Any, values: Values) -> Any:

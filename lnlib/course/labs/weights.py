@@ -75,7 +75,6 @@ class Weighed:
 
     @cached_property
     def test_accuracy(self) -> NDArray[np.float64]:
-        """The test accuracy after each epoch."""
         return np.asarray(self.history["test_accuracy"], float)
 
 
@@ -232,7 +231,6 @@ def _describe(runs: Mapping[str, Any], c: Values) -> str:
 
 
 def _facts(results: Mapping[Key, Weighed], c: Values) -> str:
-    """Data, noise, net, budget and device."""
     run = next(iter(results.values()), None)
     size = f", n = {run.num_train}" if run else ""
     wrong = noise.effective_error_rate(matrix(c.kind, c.rate, 10, c.seed))

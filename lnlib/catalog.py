@@ -52,6 +52,9 @@ METHODS = _entries(
 )
 """By name, in the order of the papers' tables: LIMIT's, then MetaInfoNet's."""
 
+NOISES = ("uniform", "symmetric", "pair", "flip")
+"""The kinds of label noise, each a function of `lnlib.noise`."""
+
 NETS = _entries(
     "nets",
     ("mlp", "mlp", "MLP"),

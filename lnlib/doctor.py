@@ -15,7 +15,6 @@ from lnlib.files import expanded
 
 REINSTALL = 'install the course into this environment: pip install -c constraints.txt -e ".[lab]"'
 WIDGET_PACKAGES = ("jupyterlab", "ipywidgets", "anywidget", "plotly", "ipykernel")
-BROKEN_IPYKERNEL = "7.0.0"  # its threads cannot update widgets
 PLAYWRIGHT_BROWSERS = (
     "chromium-*/chrome-linux*/chrome",
     "chromium-*/chrome-mac*/*.app/Contents/MacOS/*",
@@ -72,15 +71,15 @@ def _playwright_browser() -> str | None:
 
 
 def _python(name: str) -> Check:
-    version = ".".join(map(str, sys.version_info[:3]))
-    return Check(name, sys.version_info >= (3, 11), f"{version} at {sys.executable}", PARTS[name][1])
+    detail = f"{'.'.join(map(str, sys.version_info[:3]))} at {sys.executable}"
+    return Check(name, sys.version_info >= (3, 11), detail, "use Python 3.11 or newer")
 
 
 def _torch(name: str) -> Check:
     import torch
 
-    version = str(torch.__version__)
-    return Check(name, torch.__version__ >= "2.11", version, "torch 2.11 or newer; " + REINSTALL)
+    found = torch.__version__
+    return Check(name, found >= "2.11", str(found), "torch 2.11 or newer; " + REINSTALL)
 
 
 def _torchvision(name: str) -> Check:
@@ -108,7 +107,7 @@ def _widgets(name: str) -> Check:
     versions = {package: importlib.metadata.version(package) for package in WIDGET_PACKAGES}
     remedy = 'pip install -U "ipykernel!=7.0.0"; version 7.0.0 cannot update widgets from threads'
     detail = ", ".join(f"{package} {version}" for package, version in versions.items())
-    return Check(name, versions["ipykernel"] != BROKEN_IPYKERNEL, detail, remedy)
+    return Check(name, versions["ipykernel"] != "7.0.0", detail, remedy)
 
 
 def _kernel(name: str) -> Check:
@@ -119,15 +118,16 @@ def _kernel(name: str) -> Check:
     own = {"python", f"python{sys.version_info[0]}", f"python{sys.version_info[0]}.{sys.version_info[1]}"}
     interpreter = sys.executable if command in own else shutil.which(command) or command
     same = Path(interpreter).parent == Path(sys.executable).parent
-    return Check(name, same, f"notebooks run with {interpreter}", PARTS[name][1])
+    remedy = f"{sys.executable} -m ipykernel install --prefix {sys.prefix}"
+    return Check(name, same, f"notebooks run with {interpreter}", remedy)
 
 
 def _browser(name: str) -> Check:
     found = find_browser()
+    detail = f"{found}, for PNG figures" if found else "no Chrome or Chromium for PNG figures"
     remedy = (
         "install Chrome or Chromium, or set BROWSER_PATH; without one, figures come as HTML and data only"
     )
-    detail = f"{found}, for PNG figures" if found else "no Chrome or Chromium for PNG figures"
     return Check(name, found is not None, detail, remedy, required=False)
 
 
@@ -143,7 +143,7 @@ def _mnist(name: str) -> Check:
 
     present = next(info.present for info in data.available() if info.name == "mnist")
     detail = "present" if present else "not here; the lessons run on digits"
-    return Check(name, present, detail, PARTS[name][1], required=False)
+    return Check(name, present, detail, "lnlib data fetch mnist", required=False)
 
 
 def _data_folder(name: str) -> Check:
@@ -151,11 +151,12 @@ def _data_folder(name: str) -> Check:
 
     folder = data.data_root()
     existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    remedy = "set LNLIB_DATA to a folder that you may write to"
     try:
         with tempfile.TemporaryFile(dir=existing):
             return Check(name, True, str(folder))
     except OSError as error:
-        return Check(name, False, f"cannot write to {existing}: {error.strerror}", PARTS[name][1])
+        return Check(name, False, f"cannot write to {existing}: {error.strerror}", remedy)
 
 
 def _training(name: str) -> Check:

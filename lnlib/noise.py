@@ -7,7 +7,7 @@ fractions.
 
 import inspect
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lnlib.bounds import check_transition_matrix as validate
+from lnlib.catalog import NOISES
 from lnlib.checks import Count, Factor, Rate, Seed, Several, checked, refusal
 from lnlib.errors import InvalidValue, unknown_name
 from lnlib.seeding import stream
@@ -116,7 +117,7 @@ def flip(
     return rows
 
 
-BUILDERS = {"uniform": uniform, "symmetric": symmetric, "pair": pair, "flip": flip}
+BUILDERS: Mapping[str, Callable[..., FloatArray]] = {name: globals()[name] for name in NOISES}
 """The kinds of noise that `matrix` knows by name."""
 
 

@@ -22,7 +22,7 @@ NET, BATCH = MLP(64, 2), 50
 META_OPTIMIZER = Adam(3e-3, weight_decay=5e-4)
 """Three times the paper's learning rate: on 357 digits, 40 epochs are 320 steps."""
 
-METHODS: dict[str, Callable[[int], Method]] = {
+CONTENDERS: dict[str, Callable[[int], Method]] = {
     ClassBalanced.label: lambda epochs: ClassBalanced(),
     FocalLoss.label: lambda epochs: FocalLoss(),
     FineTuning.label: lambda epochs: FineTuning(last_epochs=max(epochs // 2, 1)),

@@ -16,14 +16,11 @@ from lnlib.cli import course, data, papers, runs, train
 from lnlib.cli.output import discard_what_cannot_be_written, note, prepare_streams, say, warnings_as_notes
 from lnlib.errors import LnlibError
 
-INTERRUPTED = 130
-
 
 class OneLineErrors(TyperGroup):
     """Commands whose expected errors are one line on stderr and an exit code."""
 
     def main(self, *args: Any, **options: Any) -> NoReturn:
-        """Run the command, and end the process."""
         prepare_streams()
         try:
             with warnings_as_notes():
@@ -32,10 +29,10 @@ class OneLineErrors(TyperGroup):
         except BrokenPipeError:
             code = 1
         except (Exception, KeyboardInterrupt) as error:
-            code = INTERRUPTED if _was_interrupted(error) else 2
+            code = 130 if _was_interrupted(error) else 2
             if code == 2:
                 note(f"error: {_explained(error)}")
-        if code == INTERRUPTED:
+        if code == 130:
             note("interrupted")
         discard_what_cannot_be_written()
         sys.exit(code if isinstance(code, int) else 0)
@@ -63,13 +60,8 @@ def _was_interrupted(error: BaseException | None) -> bool:
     return error is not None
 
 
-app = typer.Typer(
-    name="lnlib",
-    cls=OneLineErrors,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
+options: Any = dict(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+app = typer.Typer(name="lnlib", cls=OneLineErrors, **options)
 
 
 @app.callback(invoke_without_command=True)

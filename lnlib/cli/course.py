@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import typer
 
-from lnlib.cli.options import AsJson, ListsByDefault
+from lnlib.cli.options import AsJson, group
 from lnlib.cli.output import console, note, print_json, print_table, progress, say, shown
 from lnlib.errors import InvalidValue, LnlibError
 
@@ -82,9 +82,7 @@ def course_folder() -> Path:
 
 
 def _has_display() -> bool:
-    return sys.platform != "linux" or any(
-        os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
-    )
+    return sys.platform != "linux" or any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")))
 
 
 def name_browser_for_figures() -> None:
@@ -113,24 +111,17 @@ def doctor(as_json: AsJson = False) -> None:
                     screen.print(Text(" " * 20 + shown(check.remedy)), soft_wrap=True)
     failed = [check.name for check in done if check.status == "FAIL"]
     if as_json:
-        rows = [
-            {
-                "name": check.name,
-                "status": check.status,
-                "detail": check.detail,
-                "remedy": "" if check.ok else check.remedy,
-            }
-            for check in done
-        ]
+        rows = []
+        for one in done:
+            remedy = "" if one.ok else one.remedy
+            rows.append({"name": one.name, "status": one.status, "detail": one.detail, "remedy": remedy})
         print_json({"ok": not failed, "checks": rows})
     else:
         say(f"The course needs: {', '.join(failed)}." if failed else "The course can run.")
     raise typer.Exit(1 if failed else 0)
 
 
-labs = typer.Typer(
-    cls=ListsByDefault, help="List the labs of the lessons, or save some as pages.", rich_markup_mode=None
-)
+labs = group("List the labs of the lessons, or save some as pages.")
 
 
 @labs.command("list")

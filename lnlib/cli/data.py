@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
-from lnlib.cli.options import AsJson, ListsByDefault
+from lnlib.cli.options import AsJson, group
 from lnlib.cli.output import print_json, print_table
 
-app = typer.Typer(cls=ListsByDefault, help="List the data sets, or fetch one.", rich_markup_mode=None)
+app = group("List the data sets, or fetch one.")
 
 
 @app.command("list")

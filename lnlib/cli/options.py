@@ -26,20 +26,19 @@ SHORTHANDS = {
 }
 """Options of a network or an optimiser that have a flag of their own."""
 EXAMPLES = {"noise_options": "targets=1", "net_options": "width=64", "optimizer_options": "lr=0.01"}
-BOUNDS = {
-    "minimum": "at least",
-    "exclusiveMinimum": "above",
-    "maximum": "at most",
-    "exclusiveMaximum": "below",
-}
+BOUNDS = dict(minimum="at least", exclusiveMinimum="above", maximum="at most", exclusiveMaximum="below")
 
 
 class ListsByDefault(TyperGroup):
     """Commands of which `list` is meant where none is named."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Put `list` in its place."""
         return super().parse_args(ctx, args if {*args} - {"--json"} else ["list", *args])
+
+
+def group(help: str) -> typer.Typer:
+    """Commands that list what there is where none is named."""
+    return typer.Typer(cls=ListsByDefault, help=help, rich_markup_mode=None)
 
 
 def takes_spec(*names: str, **defaults: object) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -50,9 +49,8 @@ def takes_spec(*names: str, **defaults: object) -> Callable[[Callable[..., None]
     wanted = names or tuple(FIELDS)
     short = {name: place for name, place in SHORTHANDS.items() if place[0] in wanted}
     options = [_option(name, defaults.get(name)) for name in wanted]
-    options += [
-        _parameter(name, typer.Option(help=text, metavar="NUMBER")) for name, (_, text) in short.items()
-    ]
+    for name, (_, text) in short.items():
+        options.append(_parameter(name, typer.Option(help=text, metavar="NUMBER")))
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(command)

@@ -6,12 +6,10 @@ import codecs
 import contextlib
 import io
 import json
-import math
 import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -86,20 +84,13 @@ def discard_what_cannot_be_written() -> None:
 
 
 def print_json(value: object) -> None:
-    """Print JSON in ASCII, which any console takes and which holds control characters only as escapes."""
-    print(json.dumps(_plain(value), indent=1, allow_nan=False).replace("\x7f", "\\u007f"), flush=True)
+    """Print JSON in ASCII, which any console takes and which holds control characters only as escapes; NaN
+    and infinity, which JSON does not have, as null.
+    """
+    from pydantic_core import to_jsonable_python
 
-
-def _plain(value: Any) -> Any:
-    """JSON's own types: no NumPy numbers, paths, NaN or infinity."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(part) for key, part in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return [_plain(part) for part in value]
-    if isinstance(value, Path):
-        return str(value)
-    value = value.item() if hasattr(value, "item") else value
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    plain = to_jsonable_python(value, inf_nan_mode="null", fallback=lambda number: number.item())  # NumPy's
+    print(json.dumps(plain, indent=1, allow_nan=False).replace("\x7f", "\\u007f"), flush=True)
 
 
 def print_table(rows: Sequence[Mapping[str, object]]) -> None:

@@ -89,9 +89,7 @@ def reproduce(
         note(f"note: left out: {request.left_out}")
     with progress() as begin:
         update = begin(table)
-        frame = tables.reproduce(
-            request, progress=lambda what, share: update(share, what), on_wait=say_waiting
-        )
+        frame = tables.reproduce(request, None, lambda what, share: update(share, what), say_waiting)
         update(1.0, table)
     paths = writing.write(request, frame, output)
     if as_json:
@@ -99,20 +97,11 @@ def reproduce(
     made = frame[frame["ours"].notna() | (frame["diverged"] != "")]
     metrics = request.table.metrics
     say(request.table.title)
-    print_table(
-        [
-            {
-                "row": record["row"],
-                "cell": record["cell"],
-                **{
-                    "paper → ours" + f", {metric}" * (len(metrics) > 1): writing.cell_text(record, metric)
-                    for metric in metrics
-                },
-                "setting": record["setting"],
-                "seeds": record["seeds"],
-                "diverged": record["diverged"],
-            }
-            for record in made.to_dict("records")
-        ]
-    )
+    lines = []
+    for record in made.to_dict("records"):
+        line = {name: record[name] for name in ("row", "cell")}
+        for metric in metrics:
+            line["paper → ours" + f", {metric}" * (len(metrics) > 1)] = writing.cell_text(record, metric)
+        lines.append(line | {name: record[name] for name in ("setting", "seeds", "diverged")})
+    print_table(lines)
     say(*paths)

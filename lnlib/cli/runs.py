@@ -4,17 +4,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lnlib.cli.options import AsJson, ListsByDefault
+from lnlib.cli.options import AsJson, group
 from lnlib.cli.output import note, print_json, print_table, say
 
 if TYPE_CHECKING:
     from lnlib.papers.spec import Spec
     from lnlib.papers.store import StoredRun
 
-app = typer.Typer(
-    cls=ListsByDefault, help="List the stored runs; show, compare or remove them.", rich_markup_mode=None
-)
-
+app = group("List the stored runs; show, compare or remove them.")
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="A fingerprint, or its beginning.")]
 
 
@@ -83,29 +80,20 @@ def compare_runs(one: RunName, other: RunName, as_json: AsJson = False) -> None:
 
 @app.command("remove")
 def remove_runs(
-    fingerprints: Annotated[
-        list[str], typer.Argument(metavar="RUN...", help="Fingerprints or their beginnings.")
-    ],
+    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Fingerprints or their beginnings.")],
     as_json: AsJson = False,
 ) -> None:
     """Remove runs for good; nothing else changes."""
     from lnlib.papers.store import Store
 
     store = Store()
-    names = [store.named(fingerprint).fingerprint for fingerprint in fingerprints]
+    names = [store.named(fingerprint).fingerprint for fingerprint in runs]
     removed = [store.remove(name).fingerprint for name in dict.fromkeys(names)]
     print_json(removed) if as_json else say(*(f"removed {name}" for name in removed))
 
 
 def _stored(run: "StoredRun") -> dict[str, object]:
-    """A stored run as one object, its spec and numbers inside."""
-    return {
-        "fingerprint": run.fingerprint,
-        "status": run.status,
-        "message": run.message,
-        "spec": run.spec,
-        "numbers": run.numbers,
-    }
+    return {name: getattr(run, name) for name in ("fingerprint", "status", "message", "spec", "numbers")}
 
 
 def _share(value: float | None) -> str:

@@ -37,7 +37,8 @@ def train(spec: "Spec", as_json: AsJson = False) -> None:
     """
     from lnlib.papers.store import Store
 
-    _note(spec)
+    if text := spec.note():
+        note(f"note: {text}")
     with progress() as begin:
         update = begin(spec.label, spec.epochs)
         result = Store().obtain(
@@ -87,7 +88,8 @@ def suspects(
         raise InvalidValue(f"output must be a file, got the folder {output}; try --output suspects.csv")
     check_writable(output)
     device = default_device()
-    _note(spec)
+    if text := spec.note():
+        note(f"note: {text}")
     best = {}
     for name, source in spec.sources().items():
         first = source.new_run(device)
@@ -127,11 +129,6 @@ def suspects(
     print_table(listed.head(10).assign(score=listed["score"].map("{:.3f}".format)).to_dict("records"))
     say(f"the first {len(listed)} of {len(ranked)} are in {output}")
     say(*(f"AUC on {name} images: {auc:.2%}" for name, auc in aucs.items()))
-
-
-def _note(spec: "Spec") -> None:
-    if text := spec.note():
-        note(f"note: {text}")
 
 
 def _with_progress(run: "Run", label: str) -> "Iterator[Epoch]":

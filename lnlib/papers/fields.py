@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from lnlib.catalog import METHODS, NETS
+from lnlib.catalog import METHODS, NETS, NOISES
 from lnlib.checks import Count, Factor, Part, Rate, Seed, Whole
 
 Options = dict[str, Any]
@@ -32,7 +32,7 @@ class SpecFields(BaseModel):
     ] = 1.0
     noise: Annotated[
         str,
-        Field(description="Kind of label noise: uniform, symmetric, pair, flip, or given by the data set."),
+        Field(description=f"Kind of label noise: {', '.join(NOISES)}, or given by the data set."),
     ] = "uniform"
     rate: Annotated[Rate, "write 80% as 0.8", Field(description="Noise rate.")] = 0.5
     noise_options: Options = _options("the noise, as targets of flip")

@@ -4,7 +4,7 @@ numbers come from.
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -23,11 +23,13 @@ from lnlib.errors import InvalidValue, unknown_name
 from lnlib.files import write_csv, write_text
 from lnlib.papers import runner, tables, writing
 from lnlib.papers.request import Request
+from lnlib.papers.run_folder import Arrays
 from lnlib.papers.spec import Spec
 from lnlib.papers.store import Circumstances, Result, Store
-from lnlib.training import Run
+from lnlib.training import Epoch, Run
 
 Budget = Literal["quick", "full"]
+Grid = tuple[Mapping[str, Any], ...]
 OnProgress = Callable[[str, float], None]
 """Called with what is being done and the share that is done."""
 
@@ -47,7 +49,7 @@ class FigureSpec:
 
     title: str
     make: Callable[[str, Budget, Store, OnProgress], FigureData]
-    needs_data: bool
+    needs_data: bool = True
 
 
 def make(
@@ -83,26 +85,14 @@ def make(
 RATE = 0.8
 
 
-@dataclass(frozen=True)
-class Curve:
-    """One line of Figure 1: a method and the grid from which noisy validation chooses its setting."""
-
-    label: str
-    settings: tuple[Mapping[str, Any], ...]
-
-
 DROPOUT = tuple({"net_options": {"dropout": rate}} for rate in (0.25, 0.5, 0.75))
 DECAY = tuple({"optimizer_options": {"weight_decay": decay}} for decay in (1e-4, 1e-3, 3e-3))
-BETA = tuple(
-    {"method": "limit", "method_options": {"q": "laplace", "beta": beta}} for beta in (3.0, 10.0, 30.0)
-)
-CURVES = (
-    Curve("CE", ({},)),
-    Curve("CE + dropout", DROPOUT),
-    Curve("CE + weight decay", DECAY),
-    Curve("LIMIT-L", BETA),
-)
-"""The grids of the reference code, of whose five β (1, 3, 10, 30, 100) the middle three are kept."""
+BETA = tuple({"method": "limit", "method_options": {"q": "laplace", "beta": b}} for b in (3.0, 10.0, 30.0))
+CURVES: Mapping[str, Grid]
+CURVES = {"CE": ({},), "CE + dropout": DROPOUT, "CE + weight decay": DECAY, "LIMIT-L": BETA}
+"""Each line with the settings from which noisy validation chooses: the grids of the reference code, of whose
+five β (1, 3, 10, 30, 100) the middle three are kept.
+"""
 
 
 def figure1_runs(dataset: str, budget: Budget) -> list[tuple[str, Spec]]:
@@ -110,9 +100,8 @@ def figure1_runs(dataset: str, budget: Budget) -> list[tuple[str, Spec]]:
     small = dataset == "digits"
     net = {"width": 64 if small else 512, "depth": 4}
     runs = []
-    for curve in CURVES:
-        grid = curve.settings if budget == "full" else curve.settings[len(curve.settings) // 2 :][:1]
-        for setting in grid:
+    for label, settings in CURVES.items():
+        for setting in settings if budget == "full" else [settings[len(settings) // 2]]:
             fields: dict[str, Any] = {
                 "dataset": dataset,
                 "rate": RATE,
@@ -122,26 +111,33 @@ def figure1_runs(dataset: str, budget: Budget) -> list[tuple[str, Spec]]:
                 **setting,
             }
             fields["net_options"] = net | dict(setting.get("net_options", {}))
-            runs.append((curve.label, Spec.parse(fields)))
+            runs.append((label, Spec.parse(fields)))
     return runs
 
 
 def _figure1(dataset: str, budget: Budget, store: Store, progress: OnProgress) -> FigureData:
     runs = figure1_runs(dataset, budget)
-    results: list[tuple[str, Result]] = []
-    for position, (label, run) in enumerate(runs):
+    made = list(_results([run for _, run in runs], store, progress))
+    frame = figure1_frame([(label, result) for (label, _), result in zip(runs, made, strict=True)])
+    drawing = plots.figure1(frame[frame["selected"]], RATE)
+    return FigureData(frame, plots.small_print(drawing, small_print(made)), provenance(made))
 
-        def tick(epoch: Any, position: int = position, run: Spec = run) -> None:
+
+def _results(
+    runs: Sequence[Spec], store: Store, progress: OnProgress, keep: Callable[[Run], Arrays] | None = None
+) -> Iterator[Result]:
+    """The runs' results, one after the other; with `keep` all of them have arrays."""
+    for position, run in enumerate(runs):
+
+        def tick(epoch: Epoch, position: int = position, run: Spec = run) -> None:
             progress(run.label, (position + epoch.epoch / run.epochs) / len(runs))
 
-        results.append((label, store.obtain(run, on_epoch=tick)))
+        result = store.obtain(run, on_epoch=tick, keep=keep)
+        if keep and not result.arrays():  # made by another command, which keeps none
+            store.remove(run.fingerprint)
+            result = store.obtain(run, on_epoch=tick, keep=keep)
+        yield result
         progress(run.label, (position + 1) / len(runs))
-    frame = figure1_frame(results)
-    shown = frame[frame["selected"]]
-    drawing = plots.figure1(shown, RATE)
-    first = results[0][1]
-    plots.small_print(drawing, small_print(first, seeds=sorted({result.spec.seed for _, result in results})))
-    return FigureData(frame, drawing, provenance([result for _, result in results]))
 
 
 def figure1_frame(results: Sequence[tuple[str, Result]]) -> pd.DataFrame:
@@ -178,9 +174,8 @@ def setting_text(run: Spec) -> str:
 def _figure2(dataset: str, budget: Budget, store: Store, progress: OnProgress) -> FigureData:
     frame = plots.r0_frame(plots.FAMILY, num_classes=10)
     progress("Figure 2", 1.0)
-    return FigureData(
-        frame, plots.figure2(frame), {"formula": "lnlib.bounds.r0", "num_classes": 10, "rates": plots.FAMILY}
-    )
+    facts = {"formula": "lnlib.bounds.r0", "num_classes": 10, "rates": plots.FAMILY}
+    return FigureData(frame, plots.figure2(frame), facts)
 
 
 # The memorisation split of one run.
@@ -192,7 +187,7 @@ def _split(dataset: str, budget: Budget, store: Store, progress: OnProgress) -> 
     result = store.obtain(run, on_epoch=lambda epoch: progress(run.label, epoch.epoch / run.epochs))
     entropy = float(bounds.label_entropy(run.matrix()))
     drawing = plots.memorization_split(result.history, run.rate, entropy)
-    plots.small_print(drawing, f"{label} · " + small_print(result, [run.seed]))
+    plots.small_print(drawing, f"{label} · " + small_print([result]))
     return FigureData(result.history, drawing, provenance([result]))
 
 
@@ -236,10 +231,8 @@ def _figure3(dataset: str, budget: Budget, store: Store, progress: OnProgress) -
         parts.append(part)
     frame = pd.concat(parts, ignore_index=True)
     drawing = plots.figure3(frame, RATE)
-    plots.small_print(
-        drawing, small_print(next(iter(chosen.values())), sorted({one.spec.seed for one in chosen.values()}))
-    )
-    return FigureData(frame, drawing, provenance(list(chosen.values())))
+    made = list(chosen.values())
+    return FigureData(frame, plots.small_print(drawing, small_print(made)), provenance(made))
 
 
 LINES = {"LIMIT_G -S": "LIMIT-G", "LIMIT_L -S": "LIMIT-L"}
@@ -259,9 +252,7 @@ def _figure4(dataset: str, budget: Budget, store: Store, progress: OnProgress) -
     images = task.dataset.train_images[torch.from_numpy(top["row"].to_numpy())].numpy()
     shown = top.assign(row=range(len(top)))
     drawing = plots.suspect_gallery(shown, images, top["wrong"].tolist())
-    plots.small_print(
-        drawing, f"LIMIT-L, AUC {auc:.2%} on training examples · " + small_print(result, [result.spec.seed])
-    )
+    plots.small_print(drawing, f"LIMIT-L, AUC {auc:.2%} on training examples · " + small_print([result]))
     return FigureData(marked.head(1000), drawing, provenance([result]) | {"auc": auc})
 
 
@@ -296,27 +287,15 @@ def weights_runs(dataset: str, budget: Budget) -> dict[str, Spec]:
 def _weights(dataset: str, budget: Budget, store: Store, progress: OnProgress) -> FigureData:
     runs = weights_runs(dataset, budget)
     parts, summaries, results = [], {}, []
-    for position, (label, run) in enumerate(runs.items()):
-
-        def tick(epoch: Any, position: int = position, run: Spec = run) -> None:
-            progress(run.label, (position + epoch.epoch / run.epochs) / len(runs))
-
-        result = store.obtain(run, on_epoch=tick, keep=kept_weights)
-        if not result.arrays():  # made by another command, which keeps none
-            store.remove(run.fingerprint)
-            result = store.obtain(run, on_epoch=tick, keep=kept_weights)
-        task, weights = run.task(), result.arrays()["weights"]
+    for label, result in zip(runs, _results([*runs.values()], store, progress, kept_weights), strict=True):
+        task, weights = result.spec.task(), result.arrays()["weights"]
         clean = (task.train.labels == task.truth.train_labels).numpy()
         parts.append(evaluation_histogram(weights, clean).assign(method=label))
         summaries[label] = evaluation_summary(weights, clean)
         results.append(result)
-        progress(run.label, (position + 1) / len(runs))
     frame = pd.concat(parts, ignore_index=True)
     drawing = plots.weight_histograms(frame, summaries)
-    run = results[0].spec
-    plots.small_print(
-        drawing, f"flip-1, meta set of {run.meta_size} · " + small_print(results[0], [run.seed])
-    )
+    plots.small_print(drawing, f"flip-1, meta set of {results[0].spec.meta_size} · " + small_print(results))
     return FigureData(frame, drawing, provenance(results) | {"summaries": _by_method(summaries, results)})
 
 
@@ -337,15 +316,15 @@ def _by_method(summaries: Mapping[str, WeightSummary], results: Sequence[Result]
     }
 
 
-def small_print(result: Result, seeds: Sequence[int]) -> str:
+def small_print(results: Sequence[Result]) -> str:
     """Data set, net, budget, seeds and device in one line."""
-    run = result.spec
+    run, device = results[0].spec, results[0].circumstances.device
     size = f"n = {run.train_size}" if run.train_size else "all of its training split"
-    net, seed = run.member_parts()[1].net.label, ", ".join(map(str, seeds))
+    net, seeds = run.member_parts()[1].net.label, sorted({result.spec.seed for result in results})
     note = f" · {run.note()}" if run.note() else ""
     return (
         f"{run.dataset}, {size}, {run.noise} noise {run.rate:.0%} · {net} · {run.epochs} epochs, "
-        f"batch {run.batch_size} · seed {seed} · {result.circumstances.device}{note}"
+        f"batch {run.batch_size} · seed {', '.join(map(str, seeds))} · {device}{note}"
     )
 
 
@@ -363,24 +342,20 @@ def provenance(results: Sequence[Result]) -> dict[str, Any]:
 
 FIGURES: Mapping[str, FigureSpec] = {
     "limit-fig1": FigureSpec(
-        "Memorisation under 80% uniform noise, and what stops it (LIMIT, Figure 1)", _figure1, True
+        "Memorisation under 80% uniform noise, and what stops it (LIMIT, Figure 1)", _figure1
     ),
     "limit-fig2": FigureSpec(
-        "The smallest training error that Theorem 2.1 allows (LIMIT, Figure 2)", _figure2, False
+        "The smallest training error that Theorem 2.1 allows (LIMIT, Figure 2)", _figure2, needs_data=False
     ),
     "limit-fig3": FigureSpec(
-        "Training and test accuracy under 80% uniform noise, by epoch (LIMIT, Figure 3)", _figure3, True
+        "Training and test accuracy under 80% uniform noise, by epoch (LIMIT, Figure 3)", _figure3
     ),
     "limit-fig4": FigureSpec(
-        "The labels that LIMIT suspects most under 80% uniform noise (LIMIT, Figure 4)", _figure4, True
+        "The labels that LIMIT suspects most under 80% uniform noise (LIMIT, Figure 4)", _figure4
     ),
-    "limit-table1": FigureSpec("Table 1 of LIMIT, the paper's numbers beside ours", _table1, True),
+    "limit-table1": FigureSpec("Table 1 of LIMIT, the paper's numbers beside ours", _table1),
     "metainfonet-fig1": FigureSpec(
-        "Sample weights of right and wrong labels under 40% flip-1 noise (MetaInfoNet, Figure 1)",
-        _weights,
-        True,
+        "Sample weights of right and wrong labels under 40% flip-1 noise (MetaInfoNet, Figure 1)", _weights
     ),
-    "memorization-split": FigureSpec(
-        "Cross-entropy on clean and corrupted labels, epoch by epoch", _split, True
-    ),
+    "memorization-split": FigureSpec("Cross-entropy on clean and corrupted labels, epoch by epoch", _split),
 }

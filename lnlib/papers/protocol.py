@@ -34,9 +34,7 @@ def init_epoch(spec: Spec) -> int:
 
 
 COMPUTED: Mapping[str, Callable[[Spec], float]] = {
-    "forget_rate": forget_rate,
-    "last_epochs": last_epochs,
-    "init_epoch": init_epoch,
+    function.__name__: function for function in (forget_rate, last_epochs, init_epoch)
 }
 
 

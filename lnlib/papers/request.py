@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -28,6 +28,7 @@ class Request:
     seeds: tuple[int, ...]
     epochs: int | None = None
     train_size: int | None = None
+    _grids: dict[tuple[str, str], Grid] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @classmethod
     def parse(
@@ -63,9 +64,8 @@ class Request:
         )
         request.grid(request.rows[0], request.asked[0])  # its specs check seeds, epochs and sizes
         if request.length < 2 and any(row.method == "fine-tuning" for row in request.rows):
-            raise InvalidValue(
-                f"fine-tuning needs an epoch of each kind, got {request.length}; try --epochs 2 or --rows"
-            )
+            n = request.length
+            raise InvalidValue(f"fine-tuning needs an epoch of each kind, got {n}; try --epochs 2 or --rows")
         for selected in [named_cells(found, [text]) for text in cells or ()] or [request.asked]:
             if all(cell.heading in request.obstacles for cell in selected):
                 heading = selected[0].heading
@@ -146,13 +146,8 @@ class Request:
 
     def specs(self) -> list[Spec]:
         """The runs of the part that is asked for, cell by cell."""
-        return [
-            spec
-            for cell in self.cells
-            for row in self.rows
-            for _, specs in self.grid(row, cell)
-            for spec in specs
-        ]
+        grids = (self.grid(row, cell) for cell in self.cells for row in self.rows)
+        return [spec for grid in grids for _, specs in grid for spec in specs]
 
     def grid(self, row: Row, cell: Cell) -> Grid:
         """The settings of a cell with their runs; each spec is parsed once."""
@@ -160,10 +155,6 @@ class Request:
         if where not in self._grids:
             self._grids[where] = self._parsed_grid(row, cell)
         return self._grids[where]
-
-    @cached_property
-    def _grids(self) -> dict[tuple[str, str], Grid]:
-        return {}
 
     def _parsed_grid(self, row: Row, cell: Cell) -> Grid:
         fields = self._fields(row, cell)
@@ -173,16 +164,11 @@ class Request:
         if patience != fields["patience"] and METHODS[row.method].load()(**options).warm_start:
             fields["source_options"] = {"patience": patience}
         fields["method"] = row.method
-        return [
-            (
-                setting,
-                tuple(
-                    Spec.parse({**fields, "method_options": {**options, **setting}, "seed": seed})
-                    for seed in self.seeds
-                ),
-            )
-            for setting in self.protocol.settings(row)
-        ]
+        grid = []
+        for setting in self.protocol.settings(row):
+            fields["method_options"] = {**options, **setting}
+            grid.append((setting, tuple(Spec.parse({**fields, "seed": seed}) for seed in self.seeds)))
+        return grid
 
     def _fields(self, row: Row, cell: Cell) -> dict[str, Any]:
         """The fields of a cell's runs that no setting or seed changes."""
@@ -226,10 +212,8 @@ def named_cells(table: Table, texts: Sequence[str] | None) -> tuple[Cell, ...]:
     """
     for text in texts or ():
         if not any(_has(cell, text) for cell in table.cells):
-            headings = ", ".join(repr(cell.heading) for cell in table.cells)
-            raise UnknownName(
-                f"unknown cell of {table.name} {text!r}: known are {headings}, or parts of these"
-            )
+            known = ", ".join(repr(cell.heading) for cell in table.cells)
+            raise UnknownName(f"unknown cell of {table.name} {text!r}: known are {known}, or parts of these")
     return tuple(cell for cell in table.cells if not texts or any(_has(cell, text) for text in texts))
 
 

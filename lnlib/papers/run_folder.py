@@ -23,7 +23,7 @@ from lnlib.errors import CheckpointError, LnlibError
 from lnlib.files import whole_file
 from lnlib.papers import record
 from lnlib.papers.record import ARRAYS, BEST, CHECKPOINT, Circumstances, Damaged, Record
-from lnlib.papers.spec import Spec
+from lnlib.papers.spec import Spec, Start
 from lnlib.training import Run, checkpoint
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -96,10 +96,9 @@ class Result:
             with path.open("rb") as file, np.load(file) as stored:
                 return {name: stored[name] for name in stored.files}
         except Exception as error:  # a damaged archive can raise anything
-            raise LnlibError(
-                f"{path} cannot be read ({type(error).__name__}); "
-                f"remove the run {self.folder.name} to make it again"
-            ) from error
+            why, name = type(error).__name__, self.folder.name
+            sentence = f"{path} cannot be read ({why}); remove the run {name} to make it again"
+            raise LnlibError(sentence) from error
 
 
 def _lock(folder: Path) -> Path:
@@ -109,9 +108,10 @@ def _lock(folder: Path) -> Path:
 @contextmanager
 def locked(folder: Path, on_wait: Callable[[], None] | None = None) -> Iterator[None]:
     """Holds a run's lock; where another process does, calls `on_wait` and waits."""
-    with in_a_sentence(f"write {_lock(folder).parent}"):
-        _lock(folder).parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(_lock(folder), thread_local=False)
+    path = _lock(folder)
+    with in_a_sentence(f"write {path.parent}"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path, thread_local=False)
         try:
             lock.acquire(timeout=0)
         except Timeout:
@@ -143,9 +143,8 @@ def in_a_sentence(what: str) -> Iterator[None]:
         yield
     except (OSError, NotImplementedError) as error:  # some file systems have no locks
         why = getattr(error, "strerror", None) or error
-        raise LnlibError(
-            f"could not {what}: {why}; free some space or choose a folder you may write to"
-        ) from error
+        sentence = f"could not {what}: {why}; free some space or choose a folder you may write to"
+        raise LnlibError(sentence) from error
 
 
 def read_result(spec: Spec, folder: Path) -> Result | None:
@@ -206,9 +205,7 @@ def _set_aside(path: Path, why: str) -> None:
     warnings.warn(f"{why}; it was set aside as {kept}", DamagedRun, stacklevel=4)
 
 
-def prepared(
-    spec: Spec, folder: Path, device: torch.device, start: Mapping[str, Mapping[str, Tensor]] | None
-) -> Run:
+def prepared(spec: Spec, folder: Path, device: torch.device, start: Start | None) -> Run:
     """The run, where it was interrupted if it was; all that it will write has been tried."""
     run = spec.new_run(device, start)
     record.write(Record(spec=spec.spelled_out()), folder)
@@ -241,7 +238,7 @@ def prepared(
     return run
 
 
-def _write_weights(folder: Path, states: Mapping[str, Mapping[str, Tensor]] | None) -> None:
+def _write_weights(folder: Path, states: Start | None) -> None:
     checkpoint.write({"fingerprint": folder.name, "networks": states}, folder / BEST)
 
 

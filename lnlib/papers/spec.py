@@ -20,15 +20,7 @@ from lnlib.data.task import Task, given_task, make_task, split_rows
 from lnlib.errors import InvalidValue, unknown_name
 from lnlib.files import expanded
 from lnlib.papers.fields import Options, SpecFields
-from lnlib.training import (
-    Augmentation,
-    CenterCrop,
-    CropFlip,
-    FlipCrop,
-    Member,
-    Run,
-    Settings,
-)
+from lnlib.training import Augmentation, CenterCrop, CropFlip, FlipCrop, Member, Run, Settings
 
 OPTIMIZERS = {"adam": Entry("lnlib.optimizers", "Adam"), "sgd": Entry("lnlib.optimizers", "SGD")}
 GIVEN = "given"
@@ -40,6 +32,8 @@ AUGMENTATIONS: dict[bool | str, Augmentation | None] = {
     "center": CenterCrop(),
     False: None,
 }
+Start = Mapping[str, Mapping[str, Tensor]]
+"""Weights by network, from which a run begins."""
 _PART_OPTIONS = {"method_options", "net_options", "optimizer_options"}
 
 
@@ -109,22 +103,15 @@ class Spec(SpecFields):
         fields = self.model_dump(mode="json", exclude=_PART_OPTIONS)
         chosen = {name: value for name, value in fields.items() if value != defaults[name]}
         for name, part in parts.items():
-            usual = _usual_options(part.__class__)
-            chosen[f"{name}_options"] = {
-                key: value for key, value in _values(part).items() if value != usual[key]
-            }
+            usual = _usual_options(part.__class__).items()
+            chosen[f"{name}_options"] = dict(pair for pair in _values(part).items() if pair not in usual)
         return json.dumps(chosen, sort_keys=True)
 
     def spelled_out(self) -> "Spec":
         """The same run with every option of its method, network and optimiser written down."""
         method, settings = self._parts
-        return self.model_copy(
-            update={
-                "method_options": _values(method),
-                "net_options": _values(settings.net),
-                "optimizer_options": _values(settings.optimizer),
-            }
-        )
+        parts = {"method": method, "net": settings.net, "optimizer": settings.optimizer}
+        return self.model_copy(update={f"{name}_options": _values(part) for name, part in parts.items()})
 
     def sources(self) -> dict[str, "Spec"]:
         """The runs whose best weights this one begins from, by the name of their method."""
@@ -200,30 +187,20 @@ class Spec(SpecFields):
 
     @cached_property
     def _parts(self) -> tuple[methods.Method, Settings]:
-        settings = Settings(
-            net=_built("network", NETS, self.net, self.net_options),
-            optimizer=_built("optimizer", OPTIMIZERS, self.optimizer, self.optimizer_options),
-            epochs=self.epochs,
-            batch_size=self.batch_size,
-            evaluate_every=self.evaluate_every,
-            patience=self.patience,
-            drop_last=self.drop_last,
-            meta_batch_size=self.meta_batch_size,
-            augment=AUGMENTATIONS[self.augment],
-            augment_meta=self.augment_meta,
-            precision=self.precision,
-        )
+        names = {option.name for option in fields(Settings)} & {*Spec.model_fields}
+        built: Options = {
+            "net": _built("network", NETS, self.net, self.net_options),
+            "optimizer": _built("optimizer", OPTIMIZERS, self.optimizer, self.optimizer_options),
+            "augment": AUGMENTATIONS[self.augment],
+        }
+        settings = Settings(**{name: getattr(self, name) for name in names} | built)
         return _built("method", METHODS, self.method, self.method_options), settings
 
     def member(self) -> Member:
         """The run as a member of a sweep."""
         return Member(self.member_parts()[0], self.task(), self.seed)
 
-    def new_run(
-        self,
-        device: torch.device | None = None,
-        start: Mapping[str, Mapping[str, Tensor]] | None = None,
-    ) -> Run:
+    def new_run(self, device: torch.device | None = None, start: Start | None = None) -> Run:
         """The run, not yet trained; `start` is as for `fit`."""
         method, settings = self.member_parts()
         parts = {name: getattr(settings, name) for name in settings.__dataclass_fields__}

@@ -17,43 +17,17 @@ from typing import Any, Literal
 
 import pandas as pd
 import torch
-from torch import Tensor
 
 from lnlib.catalog import METHODS
 from lnlib.device import default_device
 from lnlib.errors import CheckpointError, LnlibError, TrainingDiverged, unknown_name
-from lnlib.papers import record
+from lnlib.papers import record, run_folder
 from lnlib.papers.record import CHECKPOINT, Circumstances, Damaged, Record
-from lnlib.papers.run_folder import (
-    LAST_EPOCHS,
-    LOCKS,
-    SET_ASIDE,
-    Arrays,
-    DamagedRun,
-    Result,
-    checked_result,
-    finish,
-    in_a_sentence,
-    is_fingerprint,
-    is_locked,
-    let_owner_in,
-    locked,
-    prepared,
-    read_result,
-)
-from lnlib.papers.spec import Spec
+from lnlib.papers.run_folder import LAST_EPOCHS, SET_ASIDE, Arrays, DamagedRun, Result, in_a_sentence, locked
+from lnlib.papers.spec import Spec, Start
 from lnlib.training import Epoch, Run
 
-__all__ = [
-    "LAST_EPOCHS",
-    "LOCKS",
-    "SET_ASIDE",
-    "Circumstances",
-    "DamagedRun",
-    "Result",
-    "Store",
-    "StoredRun",
-]
+__all__ = ["LAST_EPOCHS", "SET_ASIDE", "Circumstances", "DamagedRun", "Result", "Store", "StoredRun"]
 OnEpoch = Callable[[Epoch], None]
 Status = Literal["finished", "diverged", "running", "interrupted", "damaged"]
 
@@ -94,9 +68,8 @@ class Store:
         except (OSError, RuntimeError, ValueError) as error:  # as for a user who does not exist
             possible, why = False, str(error)
         if not possible:
-            raise LnlibError(
-                f"runs cannot be kept in {str(chosen)!r}: {why}; name a folder, in LNLIB_RUNS say"
-            )
+            at = repr(str(chosen))
+            raise LnlibError(f"runs cannot be kept in {at}: {why}; name a folder, in LNLIB_RUNS say")
 
     def folder(self, spec: Spec) -> Path:
         """Where a run lives."""
@@ -106,13 +79,13 @@ class Store:
         """The finished run, or None. A damaged one is set aside with the warning `DamagedRun`."""
         folder = self.folder(spec)
         try:
-            result = read_result(spec, folder)
+            result = run_folder.read_result(spec, folder)
         except Damaged:
             with locked(folder):
-                return checked_result(spec, folder)
+                return run_folder.checked_result(spec, folder)
         if result and (folder / CHECKPOINT).exists():  # its trainer was killed before the last step
             with suppress(LnlibError), locked(folder):
-                return checked_result(spec, folder)
+                return run_folder.checked_result(spec, folder)
         return result
 
     def failure(self, spec: Spec) -> str:
@@ -144,21 +117,18 @@ class Store:
         """
         if found := self.find(spec):
             return found
-        again = partial(
-            self.obtain,
-            device=device,
-            checkpoint_every=checkpoint_every,
-            checkpoint_seconds=checkpoint_seconds,
-            on_wait=on_wait,
-        )
+
+        def again(source: Spec) -> Result:
+            return self.obtain(source, device, checkpoint_every, checkpoint_seconds, on_wait=on_wait)
+
         sources = {name: again(source) for name, source in spec.sources().items()}
         folder = self.folder(spec)
         with locked(folder, partial(on_wait, spec) if on_wait else None):
-            if found := checked_result(spec, folder):
+            if found := run_folder.checked_result(spec, folder):
                 return found
             if failure := self.failure(spec):
                 raise TrainingDiverged(failure)
-            run = prepared(spec, folder, device or default_device(), _start(spec, sources, again))
+            run = run_folder.prepared(spec, folder, device or default_device(), _start(spec, sources, again))
             saved = time.monotonic()
             try:
                 for epoch in run:
@@ -171,7 +141,7 @@ class Store:
             except TrainingDiverged as error:
                 record.write(Record(spec=spec.spelled_out(), status="diverged", message=str(error)), folder)
                 raise
-            return finish(spec, folder, run, keep(run) if keep else {})
+            return run_folder.finish(spec, folder, run, keep(run) if keep else {})
 
     def runs(self) -> list[StoredRun]:
         """All runs, by fingerprint; reads one file a run and changes nothing."""
@@ -193,9 +163,8 @@ class Store:
             found = record.read(self.root / stored.fingerprint)
             if found and found.status == "finished":
                 return found.frame()
-        raise LnlibError(
-            f"the run {stored.fingerprint} is {stored.status}, not finished; train it to its end"
-        )
+        name, status = stored.fingerprint, stored.status
+        raise LnlibError(f"the run {name} is {status}, not finished; train it to its end")
 
     def compare(self, one: str, other: str) -> pd.DataFrame:
         """What differs in two runs' specs, and their numbers: rows by name, one column a run.
@@ -209,13 +178,10 @@ class Store:
         flat = [_flat(stored.spec) for stored in pair]
         names = [name for name in {**flat[0], **flat[1]} if flat[0].get(name) != flat[1].get(name)]
         rows = {name: [values.get(name) for values in flat] for name in names}
-        rows |= {
-            name: [stored.numbers.get(name) for stored in pair]
-            for name in {**pair[0].numbers, **pair[1].numbers}
-        }
-        return pd.DataFrame.from_dict(
-            rows, orient="index", columns=[one.fingerprint for one in pair], dtype=object
-        )
+        for name in {**pair[0].numbers, **pair[1].numbers}:
+            rows[name] = [stored.numbers.get(name) for stored in pair]
+        columns = [stored.fingerprint for stored in pair]
+        return pd.DataFrame.from_dict(rows, orient="index", columns=columns, dtype=object)
 
     def remove(self, fingerprint: str) -> StoredRun:
         """Delete one run, finished, unfinished or damaged; raises `UnknownName` as `named`, and `LnlibError`
@@ -225,13 +191,12 @@ class Store:
         folder = self.root / stored.fingerprint
 
         def refuse() -> None:
-            raise LnlibError(
-                f"the run {stored.fingerprint} is being trained by another process; stop that one first"
-            )
+            name = stored.fingerprint
+            raise LnlibError(f"the run {name} is being trained by another process; stop that one first")
 
         with locked(folder, refuse), in_a_sentence(f"remove {folder}"):
             if folder.is_dir() and not folder.is_symlink():
-                let_owner_in(folder)
+                run_folder.let_owner_in(folder)
                 shutil.rmtree(folder)
             else:
                 folder.unlink()
@@ -240,7 +205,7 @@ class Store:
     def _names(self) -> list[str]:
         with in_a_sentence(f"read {self.root}"):
             names = os.listdir(self.root) if self.root.exists() else []
-        return sorted(filter(is_fingerprint, names))
+        return sorted(filter(run_folder.is_fingerprint, names))
 
     def _listed(self, name: str) -> StoredRun:
         folder = self.root / name
@@ -251,12 +216,10 @@ class Store:
         spec = found.spec.model_dump(mode="json") if found else {}
         if found and found.status != "unfinished":
             return StoredRun(name, found.status, spec, found.numbers, found.message)
-        return StoredRun(name, "running" if is_locked(folder) else "interrupted", spec)
+        return StoredRun(name, "running" if run_folder.is_locked(folder) else "interrupted", spec)
 
 
-def _start(
-    spec: Spec, sources: Mapping[str, Result], again: Callable[[Spec], Result]
-) -> dict[str, Mapping[str, Tensor]] | None:
+def _start(spec: Spec, sources: Mapping[str, Result], again: Callable[[Spec], Result]) -> Start | None:
     best = {}
     for name, source in sources.items():
         try:
@@ -270,9 +233,6 @@ def _flat(spec: Mapping[str, Any]) -> dict[str, Any]:
     """A spec with its options as fields of their own: "method_options.beta"."""
     flat: dict[str, Any] = {}
     for name, value in spec.items():
-        flat |= (
-            {f"{name}.{key}": part for key, part in value.items()}
-            if isinstance(value, dict)
-            else {name: value}
-        )
+        options = isinstance(value, dict)
+        flat |= {f"{name}.{key}": part for key, part in value.items()} if options else {name: value}
     return flat

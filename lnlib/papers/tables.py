@@ -94,22 +94,9 @@ def _ours(grid: Grid, store: Store) -> dict[str, Any]:
     return UNMADE | {"settings": f"{len(complete)} of {len(grid)}", "diverged": ", ".join(failed)} | numbers
 
 
-UNMADE: dict[str, Any] = {
-    "ours": np.nan,
-    "std": np.nan,
-    "std_over": "",
-    "seeds": 0,
-    "validation": np.nan,
-    "setting": "",
-    "settings": "",
-    "diverged": "",
-    "epochs": "",
-    "best_epoch": "",
-    "device": "",
-    "fingerprints": "",
-    "last": np.nan,
-    "last_std": np.nan,
-}
+TEXTS = ("setting", "settings", "diverged", "epochs", "best_epoch", "device", "fingerprints")
+UNMADE: dict[str, Any] = {"ours": np.nan, "std": np.nan, "std_over": "", "seeds": 0, "validation": np.nan}
+UNMADE |= {**dict.fromkeys(TEXTS, ""), "last": np.nan, "last_std": np.nan}
 
 
 def _numbers(score: float, setting: Options, results: Sequence[Result]) -> dict[str, Any]:
@@ -184,7 +171,6 @@ def _printed_values(source: str, by_size: bool) -> dict[tuple[object, ...], floa
     frame = paper_table(source).astype({"rate": object, "n_train": object})
     frame.loc[frame["noise"] == "real", "rate"] = None  # of which there is one kind
     frame["n_train"] = frame["n_train"] if by_size else None
-    keys = frame[["dataset", "noise", "rate", "n_train", "method", "metric"]].itertuples(
-        index=False, name=None
-    )
+    names = ["dataset", "noise", "rate", "n_train", "method", "metric"]
+    keys = frame[names].itertuples(index=False, name=None)
     return dict(zip(keys, frame["value"].tolist(), strict=True))

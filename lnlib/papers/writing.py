@@ -68,14 +68,8 @@ def short_caption(request: Request, frame: pd.DataFrame) -> str:
 def to_markdown(request: Request, frame: pd.DataFrame) -> str:
     """The table as Markdown: paper → ours ± std (difference), then how each number came about."""
     metrics = request.table.metrics
-    lines = [
-        f"# {request.table.title}",
-        "",
-        caption(request, frame),
-        "",
-        "Paper → ours ± std (ours − paper); blank: not made.",
-        "",
-    ]
+    about = "Paper → ours ± std (ours − paper); blank: not made."
+    lines = [f"# {request.table.title}", "", caption(request, frame), "", about, ""]
     for metric in metrics:
         lines += [f"## {metric.capitalize()}", ""] if len(metrics) > 1 else []
         lines += [*_accuracies(frame, metric), ""]
@@ -96,20 +90,9 @@ def _accuracies(frame: pd.DataFrame, metric: Metric) -> list[str]:
 
 
 def _origins(frame: pd.DataFrame, metrics: Sequence[Metric]) -> list[str]:
-    """How each number came about."""
     accuracies = [name for metric in metrics for name in ACCURACIES[metric][1::2]]
-    how = [
-        "std_over",
-        "seeds",
-        "setting",
-        "settings",
-        "validation",
-        "epochs",
-        "best_epoch",
-        "device",
-        "diverged",
-    ]
-    names = ["row", "cell", *accuracies, *how]
+    how = "std_over seeds setting settings validation epochs best_epoch device diverged"
+    names = ["row", "cell", *accuracies, *how.split()]
     done = frame[frame["ours"].notna() | (frame["diverged"] != "")]
     rows = [[_text(record[name]) for name in names] for record in done.to_dict("records")]
     return _markdown([name.replace("_", " ") for name in names], rows)

@@ -55,8 +55,9 @@ def test_lesson_01_by_hand() -> None:
     assert exercises.flipped_labels.check(float(by_fano)).correct is False
 
 
-@exercise("How much is a quarter?", tolerance=0.001, unit="as a fraction")
+@exercise(tolerance=0.001, unit="as a fraction")
 def quarter() -> float:
+    """How much is a quarter?"""
     return 0.25
 
 

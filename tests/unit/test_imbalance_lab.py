@@ -9,7 +9,7 @@ import torch
 
 from lnlib import noise
 from lnlib.analysis.imbalance import class_accuracy, class_means, effective_number, weights_by_loss
-from lnlib.analysis.long_tail import METHODS, NET, ByClass, follow, settings, summary
+from lnlib.analysis.long_tail import CONTENDERS, NET, ByClass, follow, settings, summary
 from lnlib.course import plots
 from lnlib.course.labs import imbalance
 from lnlib.course.labs.controls import Steps
@@ -153,7 +153,7 @@ def test_lossnet_learns_opposite_rules_on_a_tail_and_under_noise() -> None:
     ratios = {}
     for name, matrix, factor in (("tail", np.eye(10), 20.0), ("noise", noise.uniform(0.4, 10), 1.0)):
         tasks = [make_task(digits, matrix, seed, meta_size=100, imbalance=factor) for seed in (0, 1)]
-        runs = sweep([Member(METHODS["LossNet"](10), task, task.seed) for task in tasks], **settings(10))
+        runs = sweep([Member(CONTENDERS["LossNet"](10), task, task.seed) for task in tasks], **settings(10))
         rules = [weights_by_loss(run.weights["weighting"], losses) for run in runs]
         ratios[name] = [float(rule[1] / rule[0]) for rule in rules]
     assert min(ratios["tail"]) > 2, ratios
@@ -167,7 +167,7 @@ def test_the_rule_is_the_networks_own() -> None:
 
 
 def test_logitnet_finds_the_tail_without_the_sizes() -> None:
-    followed, standard = (follow(one, tasks(), 15) for one in (METHODS["LogitNet"](15), CrossEntropy()))
+    followed, standard = (follow(one, tasks(), 15) for one in (CONTENDERS["LogitNet"](15), CrossEntropy()))
     assert followed.preference() > 2
     assert followed.tail() > standard.tail()
 
@@ -249,10 +249,10 @@ def test_sentences(made: dict[float, Compared]) -> None:
 
 
 def test_the_methods_of_the_menu_are_what_they_say() -> None:
-    for label, method in METHODS.items():
+    for label, method in CONTENDERS.items():
         assert method(30).label == label
-    assert METHODS["Fine-tuning"](30) != METHODS["Fine-tuning"](10)
-    assert isinstance(METHODS["LogitNet"](30), LogitNet)
+    assert CONTENDERS["Fine-tuning"](30) != CONTENDERS["Fine-tuning"](10)
+    assert isinstance(CONTENDERS["LogitNet"](30), LogitNet)
 
 
 @pytest.mark.parametrize(

@@ -94,21 +94,15 @@ class Lab:
         self._results: dict[Any, dict[Any, Any]] = {}
         self._held = False
         self._drawing = threading.RLock()
-        self._worker: Worker[tuple[Any, dict[Any, Any]]] = Worker(
-            self._on_done, self._on_error, self._on_progress, self._on_stopped
-        )
+        self._worker = Worker[Any](self._on_done, self._on_error, self._on_progress, self._on_stopped)
         self._display: Any = None
-        self.widgets = {
-            name: control.widget(getattr(values, name), values) for name, control in self.controls.items()
-        }
+        self.widgets = {key: one.widget(getattr(values, key), values) for key, one in self.controls.items()}
         self.panels = Panels()
         self.status, self.failure = widgets.HTML(), widgets.HTML()
         self.progress = widgets.FloatProgress(min=0, max=1, layout=widgets.Layout(width="130px"))
         self.train_button = button("Train", self.train, "play", style="primary")
-        self.stop_button, self.reset_button = (
-            button("Stop", self.stop, "stop"),
-            button("Reset", self.reset, "undo"),
-        )
+        self.stop_button = button("Stop", self.stop, "stop")
+        self.reset_button = button("Reset", self.reset, "undo")
         self.action_buttons = {
             label: button(label, lambda at=label: self._act(at), "crosshairs", width=175)
             for label in self.actions({}, values)
@@ -135,9 +129,8 @@ class Lab:
     def __getattr__(self, name: str) -> Any:
         if name in type(self).controls and "widgets" in self.__dict__:
             return self.widgets[name]
-        raise AttributeError(
-            f"{type(self).__name__} has no {name!r}; its controls are {', '.join(type(self).controls)}"
-        )
+        controls = ", ".join(type(self).controls)
+        raise AttributeError(f"{type(self).__name__} has no {name!r}; its controls are {controls}")
 
     @property
     def trains(self) -> bool:
@@ -169,9 +162,8 @@ class Lab:
     @property
     def scene(self) -> Scene:
         """What is seen now."""
-        c = self.values
-        results = self._results.get(self.setup(c), {})
-        scene = self.view(results, c)
+        results = self.results
+        scene = self.view(results, self.values)
         if results or not self.trains:
             return scene
         return replace(scene, sentence=TRAINING if self.running else PREDICT)
@@ -240,12 +232,8 @@ class Lab:
     def trained(self) -> list[tuple[Values, Mapping[Any, Any]]]:
         """Every trained setting as values of all controls, with its results; the one on show first."""
         c = self.values
-        found: list[tuple[Values, Mapping[Any, Any]]] = [
-            (c._replace(**dict(zip(self.settings, one, strict=True))), results)
-            for one, results in self._results.items()
-        ]
-        found.sort(key=lambda pair: self.setup(pair[0]) != self.setup(c))
-        return found
+        shown_first = sorted(self._results.items(), key=lambda pair: pair[0] != self.setup(c))
+        return [(c._replace(**dict(zip(self.settings, one, strict=True))), made) for one, made in shown_first]
 
     # What follows from a change.
 
@@ -277,9 +265,7 @@ class Lab:
             return
         self._held = True
         try:
-            notes = [
-                control.settle(self.widgets[name], self.values) for name, control in self.controls.items()
-            ]
+            notes = [one.settle(self.widgets[name], self.values) for name, one in self.controls.items()]
         finally:
             self._held = False
         self._say_state()

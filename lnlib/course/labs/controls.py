@@ -62,7 +62,6 @@ class Menu(Control):
 
     @property
     def names(self) -> list[str]:
-        """The names to choose from."""
         return list(self.options)
 
     def check(self, value: Any, values: Values) -> Any:
@@ -160,18 +159,11 @@ class Slider(Control):
     step: float = 0.01
 
     def end(self, values: Values) -> float:
-        """The high end."""
         return self.high(values) if callable(self.high) else self.high
 
     def check(self, value: Any, values: Values) -> Any:
         high = self.end(values)
-        if value is None:
-            return high
-        if not (_is_number(value) and self.low <= value <= high):
-            raise InvalidValue(
-                f"{self.label} must lie in [{self.low:g}, {high:g}], got {value!r}; move it inside"
-            )
-        return value
+        return high if value is None else _within(self.low, high, self.label, value)
 
     def widget(self, value: Any, values: Values) -> widgets.Widget:
         limits = {"min": self.low, "max": self.end(values), "step": self.step}
@@ -209,11 +201,7 @@ class LogSlider(Control):
     high: float = 1000
 
     def check(self, value: Any, values: Values) -> Any:
-        if not (_is_number(value) and self.low <= value <= self.high):
-            raise InvalidValue(
-                f"{self.label} must lie in [{self.low:g}, {self.high:g}], got {value!r}; move it inside"
-            )
-        return self.read(value)
+        return self.read(_within(self.low, self.high, self.label, value))
 
     def widget(self, value: Any, values: Values) -> widgets.Widget:
         return widgets.FloatLogSlider(
@@ -247,19 +235,15 @@ class Steps(Control):
 
     def widget(self, value: Any, values: Values) -> widgets.Widget:
         kind = widgets.Dropdown if isinstance(self.values, Mapping) else widgets.SelectionSlider
-        return kind(
-            options=[(words, one) for one, words in self.positions(values)], value=value, **self._options
-        )
+        options = [(words, one) for one, words in self.positions(values)]
+        return kind(options=options, value=value, **self._options)
 
     def positions(self, values: Values) -> list[tuple[Any, str]]:
         named = self.values if isinstance(self.values, Mapping) else {}
-        return [(value, named.get(value) or self._written(value)) for value in self.values]
+        return [(value, named.get(value) or f"{value:{self.form}}") for value in self.values]
 
     def look(self, values: Values) -> dict[str, Any]:
         return {"label": self.label, "kind": "menu" if isinstance(self.values, Mapping) else "slider"}
-
-    def _written(self, value: Any) -> str:
-        return f"{value:{self.form}}"
 
 
 SEED = Number(value=0, label="seed", width=90, high=2**31)
@@ -278,6 +262,12 @@ def epoch(width: int = 215) -> Slider:
 
 def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _within(low: float, high: float, label: str, value: object) -> float:
+    if not (_is_number(value) and low <= value <= high):
+        raise InvalidValue(f"{label} must lie in [{low:g}, {high:g}], got {value!r}; move it inside")
+    return value
 
 
 def _data_sets() -> Sequence[Any]:

@@ -36,14 +36,11 @@ class DecompositionLab(Lab):
         return _terms(*self.values)
 
     def view(self, results: Mapping[Any, Any], c: Values) -> Scene:
-        """Eq. (1) as columns, and I(w;S) by number of examples."""
         terms = _terms(*c)
         sizes = [_terms(c.rate, c.greed, size) for size in range(1, MOST_EXAMPLES + 1)]
-        figures = [
-            plots.cross_entropy_terms(terms, c.num_examples),
-            plots.information_by_size(sizes, _CAPACITY),
-        ]
-        return Scene(figures, _describe(terms, c.num_examples))
+        columns = plots.cross_entropy_terms(terms, c.num_examples)
+        by_size = plots.information_by_size(sizes, _CAPACITY)
+        return Scene([columns, by_size], _describe(terms, c.num_examples))
 
 
 def _describe(terms: Decomposition, num_examples: int) -> str:

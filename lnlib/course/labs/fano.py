@@ -12,9 +12,12 @@ from lnlib.course.labs.panels import Scene
 from lnlib.course.labs.words import bits, percent
 
 
-def _steps(number: float) -> float:
-    """Rounded down to the sliders' step."""
-    return math.floor(100 * number) / 100
+def _most_wrong(c: Values) -> float:
+    return float(math.floor(100 * (1 - 1 / c.num_classes)) / 100)  # down to the slider's step
+
+
+def _most_bits(c: Values) -> float:
+    return math.floor(100 * math.log2(c.num_classes)) / 100
 
 
 class FanoLab(Lab):
@@ -27,15 +30,8 @@ class FanoLab(Lab):
 
     views: ClassVar = {
         "num_classes": Number(value=10, label="classes K", width=125, low=2, high=1000),
-        "rate": Slider(
-            value=0.8, label="wrong labels p", width=300, high=lambda c: _steps(1 - 1 / c.num_classes)
-        ),
-        "information": Slider(
-            value=1.0,
-            label="memorised bits per label I/n",
-            width=380,
-            high=lambda c: _steps(math.log2(c.num_classes)),
-        ),
+        "rate": Slider(value=0.8, label="wrong labels p", width=300, high=_most_wrong),
+        "information": Slider(value=1.0, label="memorised bits per label I/n", width=380, high=_most_bits),
     }
     script = "fano.js"
     words: ClassVar = {
@@ -51,7 +47,6 @@ class FanoLab(Lab):
         return _smallest(self.values)
 
     def view(self, results: Mapping[Any, Any], c: Values) -> Scene:
-        """The bound as a crossing, and as a point of Figure 2."""
         setting, smallest = (c.rate, c.information, c.num_classes), _smallest(c)
         sentence = self.words["some" if smallest > 0 else "none"].format(
             wrong=percent(c.rate), memorised=bits(c.information), errors=percent(smallest)

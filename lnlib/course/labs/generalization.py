@@ -49,7 +49,6 @@ class GeneralizationLab(Lab):
         return _bound(self.values)
 
     def view(self, results: Mapping[Any, Any], c: Values) -> Scene:
-        """The bound by size and by information."""
         figures = [
             plots.gap_by_size(c.information, c.num_examples, c.sigma, self.measured),
             plots.gap_by_information(c.information, c.sigma, self.measured),

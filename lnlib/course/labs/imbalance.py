@@ -5,6 +5,7 @@ MetaInfoNet, section 5.2 and table 1.
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,7 +13,7 @@ import plotly.graph_objects as go
 import torch
 
 from lnlib.analysis.imbalance import ENDS
-from lnlib.analysis.long_tail import BATCH, METHODS, NET, Array, ByClass, follow
+from lnlib.analysis.long_tail import BATCH, CONTENDERS, NET, Array, ByClass, follow
 from lnlib.course import plots
 from lnlib.course.labs.base import Lab
 from lnlib.course.labs.controls import SEED, DataMenu, Menu, Steps, Values, epoch, epochs
@@ -43,7 +44,6 @@ class Compared:
 
     @classmethod
     def nothing(cls, epochs: int, why: str = "") -> "Compared":
-        """No numbers."""
         empty = np.full((epochs, SEEDS, 10), np.nan)
         none = ByClass(empty, empty, empty[..., 0])
         return cls(np.full(10, np.nan), none, none, why)
@@ -54,7 +54,7 @@ class ImbalanceLab(Lab):
 
     settings: ClassVar = {
         "dataset": DataMenu(),
-        "method": Menu(value="LogitNet", label="method", width=200, options=METHODS),
+        "method": Menu(value="LogitNet", label="method", width=200, options=CONTENDERS),
         "epochs": epochs(30),
         "seed": SEED,
     }
@@ -64,7 +64,6 @@ class ImbalanceLab(Lab):
     }
 
     def grid(self, c: Values) -> Collection[float]:
-        """The imbalance factors."""
         return FACTORS
 
     def job(self, c: Values, keys: Sequence[float], report: Report) -> dict[float, Compared]:
@@ -77,40 +76,33 @@ class ImbalanceLab(Lab):
             except InvalidValue as error:
                 made[factor] = Compared.nothing(c.epochs, str(error))
         batches = [-(-len(found[0].train) // BATCH) for found in tasks.values()]
-        total = 2 * c.epochs * sum(batches)
-        taken = 0
+        taken, total = count(1), 2 * c.epochs * sum(batches)
 
         def on_step(done: int, of: int) -> None:
-            nonlocal taken
-            taken += 1
-            report(taken, total)
+            report(next(taken), total)
 
         for factor, found in tasks.items():
             standard, other = (
                 follow(one, found, c.epochs, c.seed, on_step)
-                for one in (CrossEntropy(), METHODS[c.method](c.epochs))
+                for one in (CrossEntropy(), CONTENDERS[c.method](c.epochs))
             )
             counts = torch.bincount(found[0].train.labels).numpy().astype(float)
             made[factor] = Compared(counts, standard, other)
         return {factor: made[factor] for factor in keys}
 
     def view(self, results: Mapping[float, Compared], c: Values) -> Scene:
-        """Shares of images and weight by class, and accuracies by class."""
         now, at = results.get(c.factor) or Compared.nothing(c.epochs), c.epoch - 1
         size = "" if np.isnan(now.counts).any() else f", n = {now.counts.sum():.0f}"
+        shares = plots.weight_shares(now.counts, now.method.weights[at], c.method)
+        accuracies = plots.class_accuracies(now.standard.accuracy[at], now.method.accuracy[at], c.method)
         return Scene(
-            [
-                plots.weight_shares(now.counts, now.method.weights[at], c.method),
-                plots.class_accuracies(now.standard.accuracy[at], now.method.accuracy[at], c.method),
-            ],
+            [shares, accuracies],
             describe_classes(c.method, c.factor, now, c.epoch) if results else "",
             f"{c.dataset}{size} · imbalance factor {c.factor:g} · even meta set {META} · {NET.label} · "
-            f"{c.epochs} epochs, batch {BATCH} · seeds {c.seed} to {c.seed + SEEDS - 1} · "
-            f"{place()}",
+            f"{c.epochs} epochs, batch {BATCH} · seeds {c.seed} to {c.seed + SEEDS - 1} · {place()}",
         )
 
     def still(self, results: Mapping[Any, Any], c: Values) -> go.Figure:
-        """Both panels, and which epoch they show."""
         scene = self.view(results, c)
         both = plots.side_by_side(*scene.figures)
         return plots.small_print(both, f"epoch {c.epoch} · {scene.small_print}")
@@ -129,21 +121,14 @@ def describe_classes(method: str, factor: float, compared: Compared, epoch: int)
     if compared.impossible:
         return f"Nothing to train: {compared.impossible}."
     at, counts, mine = epoch - 1, compared.counts, compared.method
-    text = (
-        f"Factor {factor:g}, {counts[0]:.0f} to {counts[-1]:.0f} images of a class, epoch {epoch}: {method} "
-    )
     preference = mine.preference(at)
-    if np.isnan(preference):
-        text += "gives examples no weights of their own. It "
-    elif np.isfinite(preference):
-        text += (
-            f"gives an image of the tail (the last {ENDS} classes) {preference:.2g} times the weight of one "
-            "of the head. It "
-        )
-    else:
-        text += "gives the head no weight at all. It "
-    return text + (
-        f"reads {mine.tail(at):.0%} of the tail and {mine.head(at):.0%} of the head (Standard "
-        f"{compared.standard.tail(at):.0%} and {compared.standard.head(at):.0%}), "
+    tail = f"an image of the tail (the last {ENDS} classes)"
+    gives = f"{tail} {preference:.2g} times the weight of one of the head"
+    if not np.isfinite(preference):
+        gives = "examples no weights of their own" if np.isnan(preference) else "the head no weight at all"
+    return (
+        f"Factor {factor:g}, {counts[0]:.0f} to {counts[-1]:.0f} images of a class, epoch {epoch}: {method} "
+        f"gives {gives}. It reads {mine.tail(at):.0%} of the tail and {mine.head(at):.0%} of the head "
+        f"(Standard {compared.standard.tail(at):.0%} and {compared.standard.head(at):.0%}), "
         f"{mine.overall(at):.1%} of all test images (Standard {compared.standard.overall(at):.1%})."
     )

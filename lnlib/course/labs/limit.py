@@ -57,11 +57,9 @@ class LimitLab(Lab):
         return {key: frame.history for key, frame in self.results.items()}
 
     def grid(self, c: Values) -> Collection[Key]:
-        """Every noise rate with every β."""
         return [(rate, beta) for rate in RATES for beta in BETAS]
 
     def job(self, c: Values, keys: Sequence[Key], report: Report) -> dict[Key, Frame]:
-        """Train at every (noise rate, β) in one sweep."""
         tasks = {rate: uniform_task(c.dataset, rate, c.seed) for rate, _ in keys}
         runs = train_together(
             [Member(method(c, beta), tasks[rate], c.seed) for rate, beta in keys],
@@ -75,7 +73,6 @@ class LimitLab(Lab):
         return {key: Frame.of(key[0], tasks[key[0]], run) for key, run in zip(keys, runs, strict=True)}
 
     def view(self, results: Mapping[Key, Frame], c: Values) -> Scene:
-        """The run at the noise rate and β by epoch, and all of the rate's by β at the epoch."""
         frame = results.get((c.rate, c.beta)) or Frame.untrained(c.rate, c.epochs)
         frames = [results[c.rate, beta] for beta in BETAS] if results else []
         batch = budget_of(c.dataset).batch_size

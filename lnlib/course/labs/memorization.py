@@ -45,7 +45,6 @@ class Recipe:
         return recipe
 
     def net(self, width: int) -> MLP:
-        """The network."""
         return MLP(width, dropout=self.dropout)
 
 
@@ -88,11 +87,9 @@ class MemorizationLab(Lab):
         return {rate: frame.history for rate, frame in sorted(self.results.items())}
 
     def grid(self, c: Values) -> Collection[float]:
-        """The noise rates that *Train* trains together."""
         return RATES
 
     def actions(self, results: Mapping[float, Frame], c: Values) -> dict[str, Collection[float]]:
-        """A rate between the trained ones can be trained by itself."""
         return {"Train this exact rate": [c.rate] if results and c.rate not in results else []}
 
     def positions(self, results: Mapping[float, Frame], c: Values) -> dict[str, list[tuple[Any, str]]]:
@@ -100,7 +97,6 @@ class MemorizationLab(Lab):
         return super().positions(results, c) | {"rate": [(rate, f"{rate:.2f}") for rate in sorted(results)]}
 
     def job(self, c: Values, keys: Sequence[float], report: Report) -> dict[float, Frame]:
-        """Train under uniform noise at every rate in one sweep."""
         recipe = Recipe.of(c)
         tasks = [uniform_task(c.dataset, rate, c.seed) for rate in keys]
         runs = train_together(

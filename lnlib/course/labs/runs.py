@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -59,7 +60,6 @@ class Frame:
 
     @classmethod
     def of(cls, rate: float, task: Task, run: Run) -> "Frame":
-        """A run that is trained."""
         entropy = float(bounds.label_entropy(task.truth.matrix, task.truth.prior))
         sizes = len(task.truth.matrix), len(task.train)
         return cls(rate, task.effective_error_rate, *sizes, run.history, entropy)
@@ -108,12 +108,10 @@ def uniform_task(dataset: str, rate: float, seed: int) -> Task:
 
 def train_together(members: Sequence[Member], report: Report, epochs: int, **settings: Any) -> Runs:
     """Train members in one sweep to the end; `report` hears of every step. Raises as `sweep` and `report`."""
-    taken, engines = 0, 1
+    taken, engines = count(1), 1
 
     def on_step(done: int, batches: int) -> None:
-        nonlocal taken
-        taken += 1
-        report(taken, batches * engines * epochs)
+        report(next(taken), batches * engines * epochs)
 
     runs = Runs(members, on_step=on_step, epochs=epochs, **settings)
     engines = [run.mode for run in runs].count("solo") or 1

@@ -39,11 +39,10 @@ _PAGE = Template("""<!doctype html>
 def write(lab: "Lab", path: Path) -> Path:
     """Write the page; raises as `lnlib.files.whole_file`."""
     pool = Pool()
+    scripts = ["words.js", lab.script] if lab.script else []
     if lab.script:
-        scripts = ["words.js", lab.script]
         setups = [_answered(lab)]
     else:
-        scripts = []
         setups = [_walked(lab, results, c, pool) for c, results in lab.trained() or [(lab.values, {})]]
     content = to_json({"setups": setups, "words": lab.words})
     content = f'{content[:-1]},"pool":[{",".join(pool.texts)}]}}'
@@ -95,8 +94,7 @@ def _walked(lab: "Lab", results: Mapping[Any, Any], c: Values, pool: Pool) -> di
         values, words = map(list, zip(*offered, strict=True))
         shown = getattr(c, name)
         start = values.index(shown) if shown in values else len(values) - 1
-        view = lab.views[name].look(c) | {"name": name, "texts": words, "values": values, "at": start}
-        views.append(view)
+        views.append(lab.views[name].look(c) | {"name": name, "texts": words, "values": values, "at": start})
     packed = [[place, *_reduced(table.reshape(shape))] for place, table in tables.items()]
     return {"label": _label(lab, c), "views": views, "shape": shape, "tables": packed}
 

@@ -38,9 +38,7 @@ NET, BATCH, META = MLP(64, 2), 100, 100
 Key = tuple[float, str, float]
 """Noise rate, the method's label, λ (0 for all but MetaInfoNet)."""
 
-WEIGHERS: dict[str, type[Method]] = {
-    method.label: method for method in (LossNet, LogitNet, MetaInfoNet, L2RW)
-}
+WEIGHERS: dict[str, type[Method]] = {one.label: one for one in (LossNet, LogitNet, MetaInfoNet, L2RW)}
 ROWS = {
     "auc": "AUC",
     "clean": "mean weight, right",
@@ -55,9 +53,7 @@ EMPTY = pd.DataFrame({"low": EDGES[:-1], "high": EDGES[1:], "clean": 0, "noisy":
 
 @dataclass(frozen=True, eq=False)
 class Weighed:
-    """A run as the lab shows it: a histogram and a summary of the weights after each epoch, and the
-    history.
-    """
+    """A run as the lab shows it: a histogram and a summary of the weights after each epoch, and history."""
 
     histograms: Sequence[pd.DataFrame]
     summaries: Sequence[WeightSummary]
@@ -69,24 +65,17 @@ class Weighed:
         """The last epoch's summary, the bottleneck's nats, and the test accuracy at the best noisy validation
         and as the mean of the last ten epochs.
         """
-        accuracy = self.history["test_accuracy"]
+        accuracy, nats = self.history["test_accuracy"], self.history.get("information_nats")
         return {
             **self.summaries[-1]._asdict(),
-            "information_nats": self._nats,
+            "information_nats": np.nan if nats is None else float(nats.iloc[-1]) or np.nan,
             "best": float(accuracy[self.history["validation_accuracy"].idxmax()]),
             "last": float(accuracy.tail(10).mean()),
         }
 
     @cached_property
     def test_accuracy(self) -> NDArray[np.float64]:
-        """The test accuracy after each epoch."""
         return np.asarray(self.history["test_accuracy"], float)
-
-    @property
-    def _nats(self) -> float:
-        """The nats of the bottleneck at the end; not a number for methods without one."""
-        nats = self.history.get("information_nats")
-        return np.nan if nats is None or not nats.iloc[-1] else float(nats.iloc[-1])
 
 
 class WeightsLab(Lab):
@@ -108,7 +97,6 @@ class WeightsLab(Lab):
     }
 
     def grid(self, c: Values) -> Collection[Key]:
-        """Every method at every noise rate, MetaInfoNet with every λ."""
         return [
             (rate, label, lam)
             for label in WEIGHERS
@@ -130,15 +118,8 @@ class WeightsLab(Lab):
                 report(taken, batches * c.epochs * len(keys))
 
             members = [Member(method_of(label, key[2]), tasks[key[0]], c.seed) for key in chosen]
-            together = Runs(
-                members,
-                mode="stacked",
-                on_step=on_step,
-                net=NET,
-                batch_size=BATCH,
-                optimizer=optimizer(c.epochs),
-                epochs=c.epochs,
-            )
+            settings: Any = dict(net=NET, batch_size=BATCH, optimizer=optimizer(c.epochs), epochs=c.epochs)
+            together = Runs(members, mode="stacked", on_step=on_step, **settings)
             weights: list[list[NDArray[np.floating]]] = [[] for _ in chosen]
             for _ in together.epochs():
                 for run, by_epoch in zip(together, weights, strict=True):
@@ -150,20 +131,15 @@ class WeightsLab(Lab):
         return {key: made[key] for key in keys}
 
     def view(self, results: Mapping[Key, Weighed], c: Values) -> Scene:
-        """A panel a method."""
         runs, at = shown(results, c), c.epoch - 1
-        figures = [
-            plots.weight_histogram(
-                label, run.histograms[at], run.summaries[at], f" · test {run.test_accuracy[at]:.0%}"
-            )
-            if run
-            else plots.weight_histogram(label, EMPTY, None)
-            for label, run in runs.items()
-        ]
+        figures = []
+        for label, run in runs.items():
+            histogram, summary = (run.histograms[at], run.summaries[at]) if run else (EMPTY, None)
+            note = f" · test {run.test_accuracy[at]:.0%}" if run else ""
+            figures.append(plots.weight_histogram(label, histogram, summary, note))
         return Scene(figures, _describe(runs, c) if all(runs.values()) else "", _facts(results, c))
 
     def still(self, results: Mapping[Key, Weighed], c: Values) -> go.Figure:
-        """MetaInfoNet's Figure 1 at the present controls."""
         at = c.epoch - 1
         histograms, summaries = {}, {}
         for label, run in shown(results, c).items():
@@ -255,12 +231,10 @@ def _describe(runs: Mapping[str, Any], c: Values) -> str:
 
 
 def _facts(results: Mapping[Key, Weighed], c: Values) -> str:
-    """Data, noise, net, budget and device."""
     run = next(iter(results.values()), None)
     size = f", n = {run.num_train}" if run else ""
     wrong = noise.effective_error_rate(matrix(c.kind, c.rate, 10, c.seed))
     return (
         f"{c.dataset}{size} · meta set {META} · {c.kind} noise {c.rate:.2f} (effective error rate "
-        f"{wrong:.2f}) · {NET.label} · {c.epochs} epochs, batch {BATCH} · seed {c.seed} · "
-        f"{place()}"
+        f"{wrong:.2f}) · {NET.label} · {c.epochs} epochs, batch {BATCH} · seed {c.seed} · {place()}"
     )

@@ -58,12 +58,8 @@ class Worker(Generic[Result]):
         interval: float = 0.1,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.on_done, self.on_error, self.on_progress, self.on_stopped = (
-            on_done,
-            on_error,
-            on_progress,
-            on_stopped,
-        )
+        self.on_done, self.on_error = on_done, on_error
+        self.on_progress, self.on_stopped = on_progress, on_stopped
         self.interval, self.clock = interval, clock
         self.error: Exception | None = None
         self._generation = 0
@@ -81,8 +77,7 @@ class Worker(Generic[Result]):
         """Run `job` in a new thread; a job still running is stopped."""
         self.stop()
         with self._lock:
-            self.error = None
-            self._running = True
+            self.error, self._running = None, True
             self._generation += 1
             self._thread = threading.Thread(target=self._run, args=(job, self._generation), daemon=True)
             self._thread.start()
@@ -115,7 +110,8 @@ class Worker(Generic[Result]):
             now = self.clock()
             if now - last >= self.interval:
                 last = now
-                self._call(generation, lambda: self.on_progress(Progress(done, total, now - began)))
+                progress = Progress(done, total, now - began)
+                self._call(generation, lambda: self.on_progress(progress), last=False)
 
         try:
             result = job(report)
@@ -123,21 +119,16 @@ class Worker(Generic[Result]):
             return
         except Exception as error:
             failure = error
-            self._finish(generation, lambda: self._fail(failure))
+            self._call(generation, lambda: self._fail(failure))
         else:
-            self._finish(generation, lambda: self.on_done(result))
+            self._call(generation, lambda: self.on_done(result))
 
     def _fail(self, error: Exception) -> None:
         self.error = error
         self.on_error(error)
 
-    def _call(self, generation: int, callback: Callable[[], None]) -> None:
+    def _call(self, generation: int, callback: Callable[[], None], last: bool = True) -> None:
         with self._lock:
             if generation == self._generation:
-                callback()
-
-    def _finish(self, generation: int, callback: Callable[[], None]) -> None:
-        with self._lock:
-            if generation == self._generation:
-                self._running = False
+                self._running = not last
                 callback()

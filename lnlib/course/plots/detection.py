@@ -11,9 +11,8 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from lnlib.course.plots.gallery import gallery
-from lnlib.course.plots.theme import CLEAN, NOISY, TEMPLATE, THEORY, style
+from lnlib.course.plots.theme import CLEAN, NOISY, PERCENT, TEMPLATE, THEORY, line, stroke, style
 
-_PERCENT = ".0%"
 _BINS = 50
 _LEGEND = {"orientation": "h", "x": 0, "y": -0.2, "yanchor": "top"}
 
@@ -24,14 +23,12 @@ def roc(frame: pd.DataFrame) -> go.Figure:
     `frame` has columns method (a line each), false_positive_rate and true_positive_rate.
     """
     figure = go.Figure(layout={"template": TEMPLATE, "title_text": "Wrong labels found, right ones accused"})
-    for method, line in frame.groupby("method", sort=False):
-        x, y = line["false_positive_rate"].to_numpy(), line["true_positive_rate"].to_numpy()
-        area = np.trapezoid(y, x)
-        figure.add_scatter(x=x, y=y, mode="lines", line=style(str(method)).line, name=f"{method}: {area:.2%}")
-    chance = {"color": THEORY, "dash": "dot", "width": 2}
-    figure.add_scatter(x=[0, 1], y=[0, 1], mode="lines", line=chance, name="chance: 50%")
-    figure.update_xaxes(title_text="share of right labels flagged", range=[-0.02, 1], tickformat=_PERCENT)
-    figure.update_yaxes(title_text="share of wrong labels flagged", range=[0, 1.02], tickformat=_PERCENT)
+    for method, part in frame.groupby("method", sort=False):
+        x, y = part["false_positive_rate"].to_numpy(), part["true_positive_rate"].to_numpy()
+        figure.add_trace(line(x, y, f"{method}: {np.trapezoid(y, x):.2%}", style(str(method)).line))
+    figure.add_trace(line([0, 1], [0, 1], "chance: 50%", stroke(THEORY, "dot", 2)))
+    figure.update_xaxes(title_text="share of right labels flagged", range=[-0.02, 1], tickformat=PERCENT)
+    figure.update_yaxes(title_text="share of wrong labels flagged", range=[0, 1.02], tickformat=PERCENT)
     return figure.update_layout(legend=_LEGEND, height=480, margin_b=110)
 
 
@@ -43,10 +40,8 @@ def score_histogram(frame: pd.DataFrame, title: str = "distance ‖μ − g‖�
     scores, wrong = frame["score"].to_numpy(), frame["wrong"].to_numpy(bool)
     edges = np.linspace(min(0.0, scores.min()), scores.max(), _BINS + 1)
     figure = go.Figure(layout={"template": TEMPLATE, "title_text": "Scores of right and wrong labels"})
-    for name, part, color, shape in (
-        ("given label right", ~wrong, CLEAN, ""),
-        ("given label wrong", wrong, NOISY, "/"),
-    ):
+    kinds = ("given label right", ~wrong, CLEAN, ""), ("given label wrong", wrong, NOISY, "/")
+    for name, part, color, shape in kinds:
         counts, _ = np.histogram(scores[part], edges)
         figure.add_bar(
             x=(edges[:-1] + edges[1:]) / 2,

@@ -33,22 +33,15 @@ def gallery(
         f"<span style='color:{NOISY if bad else CLEAN}'>{'✗ ' if bad else ''}{caption}</span>"
         for caption, bad in zip(captions, wrong, strict=True)
     ]
-    figure = make_subplots(
-        rows, columns, subplot_titles=titles, horizontal_spacing=0.01, vertical_spacing=spacing
-    )
+    spaces = {"horizontal_spacing": 0.01, "vertical_spacing": spacing}
+    figure = make_subplots(rows, columns, subplot_titles=titles, **spaces)
     for position, image in enumerate(images):
-        figure.add_image(
-            z=_rgb(image), row=1 + position // columns, col=1 + position % columns, hoverinfo="skip"
-        )
-    figure.update_xaxes(visible=False)
-    figure.update_yaxes(visible=False)
-    figure.update_annotations(font_size=13)
-    figure.update_layout(
-        template=TEMPLATE,
-        height=rows * (_TILE + caption_height) + caption_height,
-        margin={"l": 4, "r": 4, "t": caption_height, "b": 8},
-    )
-    return figure
+        row, column = divmod(position, columns)
+        figure.add_image(z=_rgb(image), row=1 + row, col=1 + column, hoverinfo="skip")
+    figure.update_xaxes(visible=False).update_yaxes(visible=False).update_annotations(font_size=13)
+    height = rows * (_TILE + caption_height) + caption_height
+    margin = {"l": 4, "r": 4, "t": caption_height, "b": 8}
+    return figure.update_layout(template=TEMPLATE, height=height, margin=margin)
 
 
 def _rgb(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from lnlib import bounds
 from lnlib.analysis.decomposition import Decomposition
@@ -25,6 +25,8 @@ from lnlib.course.plots.theme import (
     stroke,
     style,
 )
+
+Array = NDArray[np.float64]
 
 SIZES = (10, 1_000_000)
 """From which to which number of examples `gap_by_size` draws."""
@@ -142,14 +144,7 @@ def gap_by_information(information: float, sigma: float, measured: pd.DataFrame 
     )
 
 
-def _bars(
-    x: Sequence[str] | NDArray[np.int64],
-    heights: NDArray[np.float64],
-    name: str,
-    color: str,
-    hatch: str,
-    top: float,
-) -> Plain:
+def _bars(x: ArrayLike, heights: Array, name: str, color: str, hatch: str, top: float) -> Plain:
     """Stacked bars as plain data, a number in each that is tall enough; NaN draws nothing."""
     return {
         "type": "bar",
@@ -172,9 +167,8 @@ def _bars(
 
 def _vacuous(reach: tuple[float, float], sigma: float) -> Plain:
     """Where the bound says nothing: a loss that lies within a range of 2σ has no larger gap."""
-    left, right = reach
     heights = [2 * sigma, 2 * sigma, _TOP, _TOP]
-    return area([left, right, right, left], heights, "says nothing: above 2σ", FORBIDDEN)
+    return area([*reach, *reach[::-1]], heights, "says nothing: above 2σ", FORBIDDEN)
 
 
 def _you(x: float, y: float, side: str) -> Plain:
@@ -185,13 +179,7 @@ def _measured(measured: pd.DataFrame | None, column: str, sigma: float) -> Itera
     if measured is None:
         return
     for method, part in measured.groupby("method", sort=False):
-        look = style(str(method))
-        yield line(
-            part[column].to_numpy(),
-            part["gap"].to_numpy(),
-            f"{method}, measured",
-            {},
-            mode="markers",
-            marker={"color": look.color, "symbol": look.symbol, "size": 10, "line": {"width": 1}},
-            visible=True if sigma == 0.5 else "legendonly",  # the legend keeps its height
-        )
+        look, x, y = style(str(method)), part[column].to_numpy(), part["gap"].to_numpy()
+        marker = {"color": look.color, "symbol": look.symbol, "size": 10, "line": {"width": 1}}
+        visible = True if sigma == 0.5 else "legendonly"  # the legend keeps its height
+        yield line(x, y, f"{method}, measured", {}, mode="markers", marker=marker, visible=visible)

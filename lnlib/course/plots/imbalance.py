@@ -38,13 +38,8 @@ def class_sizes(sizes: Mapping[float, NDArray[np.int64]], class_names: Sequence[
     """How many images each class has, a line an imbalance factor (up to five), on a logarithmic axis."""
     figure = go.Figure(layout={"template": TEMPLATE, "title_text": "Long tails"})
     for (factor, counts), color, dash in zip(sizes.items(), _SCALES, _DASHES, strict=False):
-        figure.add_scatter(
-            x=list(class_names),
-            y=counts,
-            mode="lines+markers",
-            line={"color": color, "dash": dash, "width": 2.5},
-            name=f"factor {factor:g}: {counts.sum():,} images",
-        )
+        name = f"factor {factor:g}: {counts.sum():,} images"
+        figure.add_trace(line(list(class_names), counts, name, stroke(color, dash), mode="lines+markers"))
     figure.update_xaxes(title_text="class, from head to tail", type="category")
     return figure.update_yaxes(title_text="training images", type="log")
 
@@ -53,8 +48,7 @@ def effective_numbers(curves: Mapping[float, NDArray[np.float64]], counts: NDArr
     """Effective numbers of examples against their number, a line a β, both logarithmic."""
     figure = go.Figure(layout={"template": TEMPLATE, "title_text": "How many of n examples are new"})
     for (beta, values), color, dash in zip(curves.items(), _SCALES, _DASHES, strict=False):
-        line = {"color": color, "dash": dash, "width": 2.5}
-        figure.add_scatter(x=counts, y=values, mode="lines", line=line, name=f"β = {beta:g}")
+        figure.add_trace(line(counts, values, f"β = {beta:g}", stroke(color, dash)))
     figure.update_xaxes(title_text="examples n of a class", type="log")
     return figure.update_yaxes(title_text="effective number", type="log")
 
@@ -70,28 +64,12 @@ def weight_by_loss(curves: Mapping[str, NDArray[np.float64]], losses: NDArray[np
     looks = ((CLEAN, "solid"), (NOISY, "dash"), (NOISY, "dot"))
     for (name, runs), (color, dash) in zip(curves.items(), looks, strict=False):
         for seed, run in enumerate(runs):
-            figure.add_scatter(
-                x=losses,
-                y=run / run[0],
-                mode="lines",
-                line={"color": color, "dash": dash, "width": 2},
-                opacity=0.75,
-                name=name,
-                legendgroup=name,
-                showlegend=seed == 0,
-            )
-    figure.add_scatter(
-        x=losses[[0, -1]],
-        y=[1, 1],
-        mode="lines",
-        line={"color": THEORY, "width": 1},
-        showlegend=False,
-        hoverinfo="skip",
-    )
+            more = {"opacity": 0.75, "legendgroup": name, "showlegend": seed == 0}
+            figure.add_trace(line(losses, run / run[0], name, stroke(color, dash, 2), **more))
+    figure.add_trace(line(losses[[0, -1]], [1, 1], "", {"color": THEORY, "width": 1}))
     figure.update_xaxes(title_text="loss of an example (nats)")
-    return figure.update_yaxes(
-        title_text="weight over that at loss 0", type="log", dtick=1, range=[-3.5, 1.5]
-    )
+    y = {"type": "log", "dtick": 1, "range": [-3.5, 1.5]}
+    return figure.update_yaxes(title_text="weight over that at loss 0", **y)
 
 
 def weight_shares(counts: Array, weights: Array, method: str) -> Plain:
@@ -104,8 +82,8 @@ def weight_shares(counts: Array, weights: Array, method: str) -> Plain:
     images = counts / counts.sum()
     classes, even = np.arange(len(counts)), 1 / len(counts)
     rows = (
-        (0.575, _words(counts, ".0f"), "#666666"),
-        (0.54, _words(weights.mean(axis=0), ".2g"), _color(method)),
+        (0.575, _words(counts, ".0f"), {"size": 11, "color": "#666666"}),
+        (0.54, _words(weights.mean(axis=0), ".2g"), {"size": 11, "color": _color(method)}),
     )
     return _panel(
         "Shares of the images and of the weight",
@@ -115,16 +93,8 @@ def weight_shares(counts: Array, weights: Array, method: str) -> Plain:
             *_bars(-1, images, "images, their number at the top", _IMAGES),
             *_bars(1, images * weights, f"weight by {method}, an image's mean at the top", _color(method)),
             *(
-                line(
-                    classes,
-                    np.full(len(counts), height),
-                    "",
-                    {},
-                    mode="text",
-                    text=words,
-                    textfont={"size": 11, "color": color},
-                )
-                for height, words, color in rows
+                line(classes, np.full(len(counts), height), "", {}, mode="text", text=words, textfont=font)
+                for height, words, font in rows
             ),
             line(classes[[0, -1]], [even] * 2, f"all classes alike: {even:.0%}", stroke(THEORY, "dot", 2)),
         ],

@@ -122,9 +122,8 @@ def figure2(frame: pd.DataFrame) -> go.Figure:
 
     `frame` has columns rate, information (bits per label) and r0, as `r0_frame` makes it; one line a rate.
     """
-    curves = {
-        rate: (part["information"].to_numpy(), part["r0"].to_numpy()) for rate, part in frame.groupby("rate")
-    }
+    columns = ["information", "r0"]
+    curves = {rate: tuple(part[columns].to_numpy().T) for rate, part in frame.groupby("rate")}
     return go.Figure(_fewest_errors(float(frame["information"].max()), curves, []))
 
 
@@ -134,13 +133,8 @@ def fano_family(error_rate: float, information: float, num_classes: int) -> Plai
     `error_rate` is the noise's p, at most (K-1)/K, `information` I/n in bits. A panel as plain data.
     """
     bits, most = _bits(num_classes), math.log2(num_classes)
-    nothing = np.empty(0)
-    curves = {
-        rate: (bits, _smallest_error_rates(rate, num_classes))
-        if rate <= 1 - 1 / num_classes
-        else (nothing, nothing)
-        for rate in FAMILY
-    }
+    curves = dict.fromkeys(FAMILY, (np.empty(0), np.empty(0)))
+    curves |= {p: (bits, _smallest_error_rates(p, num_classes)) for p in FAMILY if p <= 1 - 1 / num_classes}
     entropy = bounds.uniform_label_entropy(error_rate, num_classes)
     smallest = float(bounds.r0(entropy, information, num_classes))
     own = _smallest_error_rates(error_rate, num_classes)
@@ -192,30 +186,24 @@ def figure1(frame: pd.DataFrame, rate: float) -> go.Figure:
     figure.update_layout(template=TEMPLATE, height=430, hovermode="x unified")
     figure.update_layout(margin={"t": 84}, legend={"orientation": "h", "y": 1.12, "yanchor": "bottom"})
     figure.update_yaxes(range=[0, 1.02], tickformat=PERCENT)
-    figure.update_yaxes(title_text="accuracy", col=1)
-    figure.update_xaxes(title_text="epoch")
-    means = frame.groupby(["method", "epoch"], sort=False)[list(panels)].mean().reset_index()
-    last = float(means["epoch"].max())
+    best = _target(float(frame["epoch"].max()), 1 - rate, f"best without memorising: {1 - rate:.0%}")
     for column, name in enumerate(panels, start=1):
-        for method, part in means.groupby("method", sort=False):
-            known = part.dropna(subset=[name])
-            look = style(str(method))
-            figure.add_scatter(
-                x=known["epoch"].to_numpy(),
-                y=known[name].to_numpy(),
-                mode="lines+markers",
-                line=look.line,
-                marker={"symbol": look.symbol, "size": 8, "maxdisplayed": 8},
-                name=str(method),
-                legendgroup=str(method),
-                showlegend=column == 1,
-                row=1,
-                col=column,
-            )
+        add_methods(figure, frame.dropna(subset=[name]), name, column)
         if name != "validation_clean_accuracy":
-            best = _target(last, 1 - rate, f"best without memorising: {1 - rate:.0%}")
             figure.add_trace({**best, "legendgroup": "best", "showlegend": column == 1}, row=1, col=column)
     return figure
+
+
+def add_methods(figure: go.Figure, frame: pd.DataFrame, name: str, column: int) -> None:
+    """Draw a column of `frame` by epoch in a panel of a figure, a line a method, the mean of its runs."""
+    figure.update_yaxes(title_text="accuracy", col=1).update_xaxes(title_text="epoch")
+    means = frame.groupby(["method", "epoch"], sort=False)[name].mean().reset_index()
+    for method, part in means.groupby("method", sort=False):
+        look, method = style(str(method)), str(method)
+        marker = {"symbol": look.symbol, "size": 8, "maxdisplayed": 8}
+        more = {"marker": marker, "legendgroup": method, "showlegend": column == 1, "mode": "lines+markers"}
+        x, y = part["epoch"].to_numpy(), part[name].to_numpy()
+        figure.add_trace(line(x, y, method, look.line, **more), row=1, col=column)
 
 
 def accuracy_split(frame: pd.DataFrame, rate: float, epoch: float | None = None) -> Plain:
@@ -231,7 +219,6 @@ def accuracy_split(frame: pd.DataFrame, rate: float, epoch: float | None = None)
         "corrupted_recovered": ("corrupted part, recovered", stroke(NOISY, "dash"), "circle-open"),
         "test_accuracy": ("test", stroke(TEST, "longdash"), "diamond"),
     }
-    traces = [_by_epoch(frame, column, name, look, symbol) for column, (name, look, symbol) in lines.items()]
     last = float(frame["epoch"].max())
     return panel(
         "What is fitted, and what is recovered",
@@ -240,7 +227,7 @@ def accuracy_split(frame: pd.DataFrame, rate: float, epoch: float | None = None)
         x={"range": [0, 1.02 * last]},
         y={"range": [0, 1.02], "tickformat": PERCENT},
         traces=[
-            *traces,
+            *(_by_epoch(frame, column, *look) for column, look in lines.items()),
             _target(last, 1 - rate, f"best without memorising: {1 - rate:.0%}"),
             *cursor(epoch, 1.02),
         ],
@@ -259,9 +246,8 @@ def bits_by_epoch(
     data.
     """
     known = frame["memorized_bits"].notna().to_numpy()
-    epochs, low, high = (
-        frame[name].to_numpy(float)[known] for name in ("epoch", "memorized_bits_low", "memorized_bits_high")
-    )
+    names = ["epoch", "memorized_bits_low", "memorized_bits_high"]
+    epochs, low, high = frame.loc[known, names].to_numpy(float).T
     last, top = float(frame["epoch"].max()), top or max(1.15 * entropy, 0.1)
     band = np.concatenate([epochs, epochs[::-1]]), np.concatenate([high, low[::-1]])
     return panel(
@@ -301,25 +287,17 @@ def bound_check(bound: pd.DataFrame, measured: pd.DataFrame, title: str) -> go.F
     """
     information = float(bound["information"].max())
     looks = cycle((stroke(THEORY), stroke(CLEAN, "dash")))
-    lines = [
+    traces = [
         line(part["information"].to_numpy(), part["r0"].to_numpy(), str(name), next(looks))
         for name, part in bound.groupby("bound", sort=False)
     ]
     mean = measured.groupby("information", as_index=False)["error_rate"].mean()
-    dots = [
-        line(
-            draws["information"].to_numpy(),
-            draws["error_rate"].to_numpy(),
-            name,
-            {},
-            mode="markers",
-            marker=marker,
-        )
-        for name, draws, marker in (
-            ("one draw of the noise", measured, {"color": NOISY, "opacity": 0.35, "size": 5}),
-            ("mean of the draws", mean, {"color": NOISY, "symbol": "x", "size": 9}),
-        )
-    ]
+    for name, draws, marker in (
+        ("one draw of the noise", measured, {"color": NOISY, "opacity": 0.35, "size": 5}),
+        ("mean of the draws", mean, {"color": NOISY, "symbol": "x", "size": 9}),
+    ):
+        x, y = draws["information"].to_numpy(), draws["error_rate"].to_numpy()
+        traces.append(line(x, y, name, {}, mode="markers", marker=marker))
     return go.Figure(
         panel(
             title,
@@ -327,7 +305,7 @@ def bound_check(bound: pd.DataFrame, measured: pd.DataFrame, title: str) -> go.F
             "training error rate",
             x={"range": [-0.02 * information, 1.02 * information]},
             y={"range": [0, 1.1 * float(measured["error_rate"].max())], "tickformat": PERCENT},
-            traces=[*lines, *dots],
+            traces=traces,
             **below(3, entry_width=165),
         )
     )
@@ -336,11 +314,8 @@ def bound_check(bound: pd.DataFrame, measured: pd.DataFrame, title: str) -> go.F
 def side_by_side(left: go.Figure | Plain, right: go.Figure | Plain) -> go.Figure:
     """Two one-panel figures as one, each with its own legend below it."""
     left, right = go.Figure(left), go.Figure(right)
-    both = make_subplots(
-        cols=2,
-        subplot_titles=[figure.layout.title.text for figure in (left, right)],
-        horizontal_spacing=0.13,
-    )
+    titles = [figure.layout.title.text for figure in (left, right)]
+    both = make_subplots(cols=2, subplot_titles=titles, horizontal_spacing=0.13)
     rows = max(sum(trace.showlegend is not False for trace in figure.data) for figure in (left, right))
     bottom = BOTTOM + 22 * rows
     both.update_layout(template=TEMPLATE, height=PLOT_HEIGHT + bottom, margin_b=bottom)

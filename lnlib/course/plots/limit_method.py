@@ -10,6 +10,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from lnlib.course.plots.limit import add_methods
 from lnlib.course.plots.theme import (
     CLEAN,
     NOISY,
@@ -22,7 +23,6 @@ from lnlib.course.plots.theme import (
     line,
     panel,
     stroke,
-    style,
 )
 
 
@@ -37,27 +37,10 @@ def figure3(frame: pd.DataFrame, rate: float) -> go.Figure:
     figure.update_layout(template=TEMPLATE, height=500, margin={"t": 130})
     figure.update_layout(legend={"orientation": "h", "y": 1.1, "yanchor": "bottom", "entrywidth": 130})
     figure.update_yaxes(tickformat=PERCENT)
-    figure.update_yaxes(title_text="accuracy", col=1)
-    figure.update_xaxes(title_text="epoch")
-    means = frame.groupby(["method", "epoch"], sort=False)[list(panels)].mean().reset_index()
-    last = float(means["epoch"].max())
     for column, name in enumerate(panels, start=1):
-        for method, part in means.groupby("method", sort=False):
-            look = style(str(method))
-            figure.add_scatter(
-                x=part["epoch"].to_numpy(),
-                y=part[name].to_numpy(),
-                mode="lines+markers",
-                line=look.line,
-                marker={"symbol": look.symbol, "size": 8, "maxdisplayed": 8},
-                name=str(method),
-                legendgroup=str(method),
-                showlegend=column == 1,
-                row=1,
-                col=column,
-            )
-    best = go.Scatter(x=[1, last], y=[1 - rate] * 2, mode="lines", name=f"1 − p = {1 - rate:.0%}")
-    return figure.add_trace(best.update(line={"color": THEORY, "dash": "dot", "width": 2}), row=1, col=1)
+        add_methods(figure, frame, name, column)
+    ends, name = [1, float(frame["epoch"].max())], f"1 − p = {1 - rate:.0%}"
+    return figure.add_trace(line(ends, [1 - rate] * 2, name, stroke(THEORY, "dot", 2)), row=1, col=1)
 
 
 def information_bounds(runs: Mapping[str, pd.DataFrame], entropy: float) -> go.Figure:
@@ -72,23 +55,14 @@ def information_bounds(runs: Mapping[str, pd.DataFrame], entropy: float) -> go.F
     figure.update_yaxes(title_text="bits per label", range=[-0.1 * entropy, 4 * entropy])
     symbols = ("circle", "square", "diamond")
     for (label, frame), symbol in zip(runs.items(), symbols, strict=False):
-        for name, words, color, dash in (
-            ("at_most", "at most", NOISY, "dash"),
-            ("at_least", "at least", CLEAN, "solid"),
-        ):
-            figure.add_scatter(
-                x=frame["epoch"].to_numpy(),
-                y=frame[name].to_numpy(),
-                mode="lines+markers",
-                line={"color": color, "dash": dash, "width": 2.5},
-                marker={"symbol": symbol, "size": 8, "maxdisplayed": 8},
-                name=f"{label}: {words}",
-            )
-    last = max(float(frame["epoch"].max()) for frame in runs.values())
-    line = {"color": THEORY, "dash": "dot", "width": 2}
-    return figure.add_scatter(
-        x=[1, last], y=[entropy] * 2, mode="lines", line=line, name=f"H(y|x) = {entropy:.2f} bits"
-    )
+        for name, color, dash in (("at_most", NOISY, "dash"), ("at_least", CLEAN, "solid")):
+            marker = {"symbol": symbol, "size": 8, "maxdisplayed": 8}
+            x, y, look = frame["epoch"].to_numpy(), frame[name].to_numpy(), stroke(color, dash)
+            words = f"{label}: {name.replace('_', ' ')}"
+            figure.add_trace(line(x, y, words, look, mode="lines+markers", marker=marker))
+    ends = [1, max(float(frame["epoch"].max()) for frame in runs.values())]
+    name = f"H(y|x) = {entropy:.2f} bits"
+    return figure.add_trace(line(ends, [entropy] * 2, name, stroke(THEORY, "dot", 2)))
 
 
 def against_beta(records: pd.DataFrame, betas: Sequence[float], beta: float) -> Plain:
@@ -99,44 +73,28 @@ def against_beta(records: pd.DataFrame, betas: Sequence[float], beta: float) -> 
     noisy validation chooses, as a reader without true labels must.
     """
     places = np.arange(len(records), dtype=float)
-    lines = {
-        "clean_accuracy": ("clean part", CLEAN, "solid", "square"),
-        "corrupted_fit": ("corrupted part, fitted", NOISY, "solid", "x"),
-        "test_accuracy": ("test", TEST, "longdash", "diamond"),
+    lines: dict[str, tuple[str, Plain, Plain]] = {
+        "clean_accuracy": ("clean part", stroke(CLEAN), {"symbol": "square", "size": 8}),
+        "corrupted_fit": ("corrupted part, fitted", stroke(NOISY), {"symbol": "x", "size": 8}),
+        "test_accuracy": ("test", stroke(TEST, "longdash"), {"symbol": "diamond", "size": 8}),
     }
+    ticks = [f"{value:g}" for value in betas]
     chosen = [int(records["validation_accuracy"].argmax())] if len(records) else []
     star = {"symbol": "star", "size": 15, "color": TEST, "line": {"color": "white", "width": 1}}
-    test = records["test_accuracy"].to_numpy(float)
+    values = {column: records[column].to_numpy(float) for column in lines}
+    best = "test, at the β of the best noisy validation"
     return panel(
         "At this epoch, by β",
         "β, the weight of the penalty ‖μ‖²",
         "accuracy",
-        x={
-            "range": [-0.4, len(betas) - 0.6],
-            "tickvals": list(range(len(betas))),
-            "ticktext": [f"{value:g}" for value in betas],
-        },
+        x={"range": [-0.4, len(betas) - 0.6], "tickvals": [*range(len(betas))], "ticktext": ticks},
         y={"range": [0, 1.02], "tickformat": PERCENT},
         traces=[
             *(
-                line(
-                    places,
-                    records[column].to_numpy(float),
-                    name,
-                    stroke(color, dash),
-                    mode="lines+markers",
-                    marker={"symbol": symbol, "size": 8},
-                )
-                for column, (name, color, dash, symbol) in lines.items()
+                line(places, values[column], name, look, mode="lines+markers", marker=marker)
+                for column, (name, look, marker) in lines.items()
             ),
-            line(
-                places[chosen],
-                test[chosen],
-                "test, at the β of the best noisy validation",
-                {},
-                mode="markers",
-                marker=star,
-            ),
+            line(places[chosen], values["test_accuracy"][chosen], best, {}, mode="markers", marker=star),
             *cursor(betas.index(beta), 1.02),
         ],
         meta={"alt": "Accuracy by β on the clean part, the corrupted part and test images."},

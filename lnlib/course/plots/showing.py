@@ -49,10 +49,8 @@ def show(figure: go.Figure | Plain) -> None:
     if not flat:
         content["layout"] |= _CLEAR
     display({"text/html": _DARK, "text/plain": ""}, raw=True)  # type: ignore[no-untyped-call]
-    bundle = {
-        PLOTLY: content | {"config": {"displayModeBar": False if flat else "hover", "displaylogo": False}}
-    }
-    display(bundle, raw=True)  # type: ignore[no-untyped-call]
+    config = {"displayModeBar": False if flat else "hover", "displaylogo": False}
+    display({PLOTLY: content | {"config": config}}, raw=True)  # type: ignore[no-untyped-call]
 
 
 def for_pages() -> bool:

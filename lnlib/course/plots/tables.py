@@ -9,22 +9,8 @@ from plotly.subplots import make_subplots
 
 from lnlib.course.plots.theme import TEMPLATE, THEORY, Style, small_print, style
 
-WIDTHS = {
-    "cell": 10,
-    "method": 12,
-    "paper": 6,
-    "ours": 6,
-    "difference": 8,
-    "std": 5,
-    "std_over": 8,
-    "paper_last": 6,
-    "last": 6,
-    "seeds": 5,
-    "setting": 15,
-    "validation": 8,
-    "epochs": 6,
-    "device": 13,
-}
+WIDTHS = {"cell": 10, "method": 12, "paper": 6, "ours": 6, "difference": 8, "std": 5, "std_over": 8}
+WIDTHS |= {"paper_last": 6, "last": 6, "seeds": 5, "setting": 15, "validation": 8, "epochs": 6, "device": 13}
 """What the table below the panels shows of the frame's columns, and how wide."""
 HEAD, ROW, GAP = 34, 26, 74
 
@@ -44,14 +30,10 @@ def table_comparison(frame: pd.DataFrame, title: str, caption: str) -> go.Figure
     made = frame[frame["ours"].notna()]
     columns = {name: width for name, width in WIDTHS.items() if name in made}
     figure = _panels(frame, title, table_height=HEAD + ROW * (len(made) + 1))
+    heads, texts = [name.replace("_", " ") for name in columns], [_texts(made[name]) for name in columns]
     figure.add_table(
-        header={"values": [name.replace("_", " ") for name in columns], "align": "left", "height": HEAD},
-        cells={
-            "values": [_texts(made[name]) for name in columns],
-            "align": "left",
-            "height": ROW,
-            "font": {"size": 12},
-        },
+        header={"values": heads, "align": "left", "height": HEAD},
+        cells={"values": texts, "align": "left", "height": ROW, "font": {"size": 12}},
         columnwidth=list(columns.values()),
         row=len(figure._grid_ref),
         col=1,
@@ -85,18 +67,12 @@ def _panels(frame: pd.DataFrame, title: str, table_height: int) -> go.Figure:
         part = made[made["cell"] == cell].set_index("method").reindex(methods)
         place = {"row": position // columns + 1, "col": position % columns + 1}
         _add_cell(figure, part, methods, place, in_legend=position == 0)
+    legend = {"orientation": "h", "x": 1, "xanchor": "right", "y": 1, "yanchor": "top", "yref": "container"}
     return figure.update_layout(
         template=TEMPLATE,
         title={"text": title, "y": 1, "yref": "container", "yanchor": "top", "pad": {"t": 16}},
         height=inner + 96 + 64,
-        legend={
-            "orientation": "h",
-            "x": 1,
-            "xanchor": "right",
-            "y": 1,
-            "yanchor": "top",
-            "yref": "container",
-        },
+        legend=legend,
         margin={"l": 140, "t": 96, "b": 64},
     )
 
@@ -104,55 +80,42 @@ def _panels(frame: pd.DataFrame, title: str, table_height: int) -> go.Figure:
 def _add_cell(
     figure: go.Figure, part: pd.DataFrame, methods: Sequence[str], place: dict[str, int], in_legend: bool
 ) -> None:
+    common = {"y": methods, "mode": "markers", "showlegend": in_legend, **place}
+    colors = [_style(method).color for method in methods]
     figure.add_scatter(
         x=part["paper"],
-        y=methods,
-        mode="markers",
         name="paper",
         marker={"symbol": "diamond-open", "size": 11, "color": THEORY, "line": {"width": 2}},
         hovertemplate="%{y}: paper %{x:.1f}%<extra></extra>",
         legendgroup="paper",
-        showlegend=in_legend,
-        **place,
+        **common,
     )
     figure.add_scatter(
         x=part["ours"],
-        y=methods,
-        mode="markers",
         name="ours ± std",
         error_x={"array": part["std"].fillna(0.0), "thickness": 2, "width": 5, "color": THEORY},
-        marker={"size": 9, "color": [_style(method).color for method in methods]},
+        marker={"size": 9, "color": colors},
         customdata=part[["std", "std_over", "seeds", "setting"]].to_numpy(),
         hovertemplate="%{y}: ours %{x:.1f} ± %{customdata[0]:.1f}% "
         "(%{customdata[1]}, seeds: %{customdata[2]})<br>%{customdata[3]}<extra></extra>",
         legendgroup="ours",
-        showlegend=in_legend,
-        **place,
+        **common,
     )
-    if "last" in part:
-        _add_last(figure, part, methods, place, in_legend)
-    figure.update_yaxes(autorange="reversed", **place)
-    figure.update_xaxes(title="test accuracy, %", **place)
-
-
-def _add_last(
-    figure: go.Figure, part: pd.DataFrame, methods: Sequence[str], place: dict[str, int], in_legend: bool
-) -> None:
-    kinds = {"paper_last": ("paper, last", "diamond-x-open"), "last": ("ours, last", "circle-x-open")}
-    for column, (name, symbol) in kinds.items():
-        if part[column].notna().any():
-            colors = [THEORY if column == "paper_last" else _style(method).color for method in methods]
+    for column, name, symbol, color in (
+        ("paper_last", "paper, last", "diamond-x-open", [THEORY] * len(methods)),
+        ("last", "ours, last", "circle-x-open", colors),
+    ):
+        if column in part and part[column].notna().any():
             figure.add_scatter(
                 x=part[column],
-                y=methods,
-                mode="markers",
                 name=name,
-                marker={"symbol": symbol, "size": 10, "color": colors, "line": {"width": 2}},
+                marker={"symbol": symbol, "size": 10, "color": color, "line": {"width": 2}},
                 hovertemplate=f"%{{y}}: {name} %{{x:.1f}}%<extra></extra>",
                 legendgroup=name,
-                showlegend=in_legend,
-                **place,
+                **common,
             )
+    figure.update_yaxes(autorange="reversed", **place)
+    figure.update_xaxes(title="test accuracy, %", **place)
 
 
 def _texts(column: "pd.Series[object]") -> list[str]:

@@ -5,6 +5,7 @@ Each function takes numbers and returns a figure; the panel of a lab is a figure
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,10 +14,11 @@ from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
 from lnlib.analysis.weights import EDGES, WeightSummary
-from lnlib.course.plots.theme import CLEAN, NOISY, STYLES, TEMPLATE, TEST, THEORY, Plain, panel
+from lnlib.course.plots.theme import CLEAN, NOISY, STYLES, TEMPLATE, TEST, THEORY, Plain, line, panel, stroke
 
 PARTS = (("clean", "label right", CLEAN, ""), ("noisy", "label wrong", NOISY, "/"))
 SMALLEST_LOSS = 1e-5
+_LEGEND = {"orientation": "h", "x": 0, "y": -0.2, "yanchor": "top"}
 _SHARES = (0.0, 0.01, 0.05, 0.2, 0.5, 1.0)
 _Y = {
     "range": [0, 1],
@@ -36,6 +38,7 @@ def weight_histogram(
     square-root scale, so that small ones show. A second line holds the summary and a `note`.
     """
     words = f"AUC {summary.auc:.2f} · effective sample {summary.effective:.0%}{note}" if summary else note
+    alt = f"{method}: how the weights of right and of wrong labels are distributed."
     return panel(
         method,
         "weight of an example (mean 1)",
@@ -45,10 +48,7 @@ def weight_histogram(
         traces=[_bars(histogram, part, summary) for part in PARTS],
         barmode="overlay",
         bargap=0,
-        meta={
-            "subtitle": words,
-            "alt": f"{method}: how the weights of right and of wrong labels are distributed.",
-        },
+        meta={"subtitle": words, "alt": alt},
     )
 
 
@@ -65,12 +65,8 @@ def weight_histograms(frame: pd.DataFrame, summaries: Mapping[str, WeightSummary
         else method
         for method, one in summaries.items()
     ]
-    figure = make_subplots(
-        cols=len(titles), subplot_titles=titles, shared_yaxes=True, horizontal_spacing=0.03
-    )
-    figure.update_layout(template=TEMPLATE, barmode="overlay", bargap=0, height=420)
-    legend = {"orientation": "h", "x": 0, "y": -0.2, "yanchor": "top"}
-    figure.update_layout(margin={"t": 90, "b": 104}, legend=legend)
+    figure = _in_a_row(titles, barmode="overlay", bargap=0, height=420)
+    figure.update_layout(margin={"t": 90, "b": 104}, legend=_LEGEND)
     figure.update_xaxes(title_text="weight (mean 1)", **_X)
     figure.update_yaxes(**_Y)
     figure.update_yaxes(title_text="share of its group (√ scale)", col=1)
@@ -79,6 +75,11 @@ def weight_histograms(frame: pd.DataFrame, summaries: Mapping[str, WeightSummary
             bars = _bars(frame[frame["method"] == method], part, None)
             figure.add_trace({**bars, "showlegend": column == 1}, row=1, col=column)
     return figure
+
+
+def _in_a_row(titles: list[str], **layout: Any) -> go.Figure:
+    row = make_subplots(cols=len(titles), subplot_titles=titles, shared_yaxes=True, horizontal_spacing=0.03)
+    return row.update_layout(template=TEMPLATE, **layout)
 
 
 def _bars(histogram: pd.DataFrame, part: tuple[str, str, str, str], summary: WeightSummary | None) -> Plain:
@@ -144,36 +145,18 @@ def bilevel() -> go.Figure:
     for corners, words, (x, y), side, color in _PATHS:
         middle = np.mean(corners[-2:], axis=0)
         across, up = zip(*corners[:-1], middle, strict=True)  # the arrow alone would leave gaps at corners
-        line = {"color": color, "width": 2}
-        figure.add_scatter(x=across, y=up, mode="lines", line=line, showlegend=False, hoverinfo="skip")
+        figure.add_trace(line(across, up, "", {"color": color, "width": 2}))
         _arrow(figure, corners[-2], corners[-1], color)
-        figure.add_annotation(
-            x=x, y=y, text=words, showarrow=False, xanchor=side, font_size=13, font_color=THEORY
-        )
-    return figure.add_annotation(
-        x=7.85, y=0.17, text=_HYPERGRADIENT, showarrow=False, font={"size": 13, "color": _WEIGHTING}
-    )
+        font = {"size": 13, "color": THEORY}
+        figure.add_annotation(x=x, y=y, text=words, showarrow=False, xanchor=side, font=font)
+    font = {"size": 13, "color": _WEIGHTING}
+    return figure.add_annotation(x=7.85, y=0.17, text=_HYPERGRADIENT, showarrow=False, font=font)
 
 
-def _arrow(
-    figure: go.Figure, start: tuple[float, float], end: tuple[float, float], color: str, width: float = 2
-) -> None:
-    figure.add_annotation(
-        x=end[0],
-        y=end[1],
-        ax=start[0],
-        ay=start[1],
-        xref="x",
-        yref="y",
-        axref="x",
-        ayref="y",
-        text="",
-        showarrow=True,
-        arrowhead=2,
-        arrowsize=1.2,
-        arrowwidth=width,
-        arrowcolor=color,
-    )
+def _arrow(figure: go.Figure, start: _Point, end: _Point, color: str, width: float = 2) -> None:
+    ends = dict(x=end[0], y=end[1], ax=start[0], ay=start[1], xref="x", yref="y", axref="x", ayref="y")
+    look = dict(text="", showarrow=True, arrowhead=2, arrowsize=1.2, arrowwidth=width, arrowcolor=color)
+    figure.add_annotation(**ends, **look)
 
 
 def gradient_arrows(
@@ -187,17 +170,10 @@ def gradient_arrows(
     figure.update_xaxes(title_text="first parameter", range=[-reach, reach])
     figure.update_yaxes(title_text="second parameter", range=[-reach, reach], scaleanchor="x")
     across = np.array([-meta[1], meta[0]]) / np.linalg.norm(meta) * 3 * reach
-    figure.add_scatter(
-        x=[-across[0], across[0]],
-        y=[-across[1], across[1]],
-        mode="lines",
-        name="no agreement: at right angles",
-        line={"color": THEORY, "dash": "dot", "width": 1.5},
-    )
-    looks = [
-        (TEST, "the meta set"),
-        *((CLEAN if right else NOISY, label) for right, label in zip(clean, labels, strict=True)),
-    ]
+    x, y = np.array([-across, across]).T.tolist()
+    figure.add_trace(line(x, y, "no agreement: at right angles", stroke(THEORY, "dot", 1.5)))
+    own = [(CLEAN if right else NOISY, label) for right, label in zip(clean, labels, strict=True)]
+    looks = [(TEST, "the meta set"), *own]
     for end, (color, name) in zip([meta, *steps], looks, strict=True):
         _arrow(figure, (0, 0), (float(end[0]), float(end[1])), color, 4 if color == TEST else 2.5)
         figure.add_scatter(
@@ -220,13 +196,8 @@ def weight_against_loss(frame: pd.DataFrame) -> go.Figure:
     there.
     """
     methods = list(frame["method"].unique())
-    figure = make_subplots(
-        cols=len(methods), subplot_titles=methods, shared_yaxes=True, horizontal_spacing=0.03
-    )
-    figure.update_layout(template=TEMPLATE, height=400, margin={"t": 60, "b": 100})
-    figure.update_layout(
-        legend={"orientation": "h", "x": 0, "y": -0.2, "yanchor": "top", "itemsizing": "constant"}
-    )
+    figure = _in_a_row(methods, height=400, margin={"t": 60, "b": 100})
+    figure.update_layout(legend={**_LEGEND, "itemsizing": "constant"})
     figure.update_xaxes(title_text="loss (nats)", type="log", exponentformat="power")
     figure.update_yaxes(title_text="weight (mean 1)", col=1)
     for column, method in enumerate(methods, start=1):
@@ -259,8 +230,6 @@ def convergence(frame: pd.DataFrame) -> go.Figure:
     looks = ((NOISY, "solid"), ("#AA3377", "dash"), (TEST, "dashdot"))
     steps = frame["step"].to_numpy()
     for name, (color, dash) in zip(names, looks, strict=False):
-        line = {"color": color, "dash": dash, "width": 2.5}
-        figure.add_scatter(x=steps, y=frame[name].to_numpy(), mode="lines", line=line, name=name)
+        figure.add_trace(line(steps, frame[name].to_numpy(), name, stroke(color, dash)))
     start = float(frame[names[0]].iloc[0])
-    dotted = {"color": THEORY, "dash": "dot", "width": 1.5}
-    return figure.add_scatter(x=steps, y=start / np.sqrt(steps), mode="lines", line=dotted, name="∝ 1/√t")
+    return figure.add_trace(line(steps, start / np.sqrt(steps), "∝ 1/√t", stroke(THEORY, "dot", 1.5)))

@@ -87,9 +87,9 @@ def print_json(value: object) -> None:
     """Print JSON in ASCII, which any console takes and which holds control characters only as escapes; NaN
     and infinity, which JSON does not have, as null.
     """
-    from pydantic_core import to_jsonable_python
+    from pydantic import TypeAdapter
 
-    plain = to_jsonable_python(value, inf_nan_mode="null", fallback=lambda number: number.item())  # NumPy's
+    plain = TypeAdapter(Any).dump_python(value, mode="json", fallback=lambda number: number.item())  # NumPy's
     print(json.dumps(plain, indent=1, allow_nan=False).replace("\x7f", "\\u007f"), flush=True)
 
 

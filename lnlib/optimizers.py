@@ -92,6 +92,11 @@ def step_except(skipped: Tensor, optimizer: torch.optim.Optimizer) -> None:
     Masked, so that nothing waits to learn whether one is skipped. Adam's count of steps, which the runs of a
     stack share, goes on.
     """
+    if len(skipped) == 1 and _skips_by_itself(optimizer):
+        optimizer.found_inf, optimizer.grad_scale = skipped[0].float(), None  # type: ignore[attr-defined]
+        optimizer.step()
+        del optimizer.found_inf, optimizer.grad_scale  # type: ignore[attr-defined]
+        return
     before = {place: value.clone() for place, value in _moved(optimizer)}
     optimizer.step()
     for place, value in _moved(optimizer):
@@ -99,6 +104,19 @@ def step_except(skipped: Tensor, optimizer: torch.optim.Optimizer) -> None:
         # The weights of a run alone have no axis for the runs.
         stays = skipped[0] if len(skipped) == 1 else skipped.view(-1, *[1] * (value.ndim - 1))
         torch.where(stays, old, value, out=value)
+
+
+def _skips_by_itself(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether its fused kernel leaves all as it was where `found_inf` is 1, as gradient scalers say it: SGD's
+    does, once there are momenta. Adam's takes the step's count back, too, which a stack's cannot.
+    """
+    if not isinstance(optimizer, torch.optim.SGD):
+        return False
+    return all(
+        group["fused"]
+        and (not group["momentum"] or all(weight in optimizer.state for weight in group["params"]))
+        for group in optimizer.param_groups
+    )
 
 
 def _moved(optimizer: torch.optim.Optimizer) -> Iterator[tuple[tuple[Tensor, str], Tensor]]:

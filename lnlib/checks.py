@@ -15,7 +15,7 @@ from functools import cache, partial, wraps
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
-from lnlib.errors import InvalidValue, unknown_name
+from lnlib.errors import InvalidValue, shown, unknown_name
 
 LARGEST = 2**31 - 1
 """No size is larger: nothing of that size can be held."""
@@ -66,6 +66,14 @@ Count = Annotated[int, Range(ge=1, le=LARGEST)]
 Several = Annotated[int, Range(ge=2, le=LARGEST)]
 Seed = Annotated[int, Range(ge=0, le=2**63 - 1), "try seed=0"]
 
+EXAMPLES = {
+    "Dataset": "data.load('digits')",
+    "Task": "make_task(data.load('digits'), noise.uniform(0.4, 10))",
+    "PathLike": "'path/to/pictures'",
+    "Mapping": "a dictionary",
+}
+"""What a sentence offers for things that are no numbers."""
+
 Thing = TypeVar("Thing", bound=Callable[..., Any])
 Check = Callable[[Any], Any]
 
@@ -87,12 +95,7 @@ def checked(thing: Thing) -> Thing:
 
 def refusal(name: str, expected: str, value: object, way_out: str) -> InvalidValue:
     """The sentence that refuses a value; `expected` is what comes after "must"."""
-    try:
-        shown = " ".join(repr(value).split())
-    except ValueError:  # a whole number of more than 4300 digits
-        shown = "a number beyond all measure"
-    shown = shown if len(shown) < 80 else f"{shown[:78]} …"
-    return InvalidValue(f"{name} must {expected}, got {shown}; {way_out}")
+    return InvalidValue(f"{name} must {expected}, got {shown(value)}; {way_out}")
 
 
 def explained(name: str, hint: Any, value: object, default: object = None, owner: str = "") -> InvalidValue:
@@ -112,7 +115,9 @@ def _checked(function: Callable[..., Any], title: str, owner: str = "") -> Calla
     def signature() -> tuple[dict[str, Check | None], list[Check | None], bool]:
         parameters = inspect.signature(function).parameters
         checks: dict[str, Check | None] = {
-            name: partial(_check, _validator(one.annotation), one, owner) if fits(one.annotation) else None
+            name: partial(_check, _validator(one.annotation), one, owner)
+            if fits(one.annotation)
+            else _kind_check(one, owner)
             for name, one in parameters.items()
         }
         kinds = {name: one.kind for name, one in parameters.items()}
@@ -146,6 +151,27 @@ def _check(validate: Check, one: inspect.Parameter, owner: str, value: Any) -> A
     except ValueError:
         default = None if one.default is one.empty else one.default
         raise explained(one.name, one.annotation, value, default, owner) from None
+
+
+def _kind_check(one: inspect.Parameter, owner: str) -> Check | None:
+    """What takes lnlib's own things, paths and mappings where the annotation names nothing else."""
+    kinds = tuple(get_origin(option) or option for option in _options(one.annotation))
+    if not all(isinstance(kind, type) and _is_ours(kind) for kind in kinds):
+        return None
+
+    def check(value: Any) -> Any:
+        if isinstance(value, kinds):
+            return value
+        names = [kind.__name__ for kind in kinds if kind is not NoneType]
+        example = next((EXAMPLES[name] for name in names if name in EXAMPLES), "what its docstring says")
+        raise refusal(owner + one.name, f"be a {' or '.join(names)}", value, f"try {example}")
+
+    return check
+
+
+def _is_ours(kind: type) -> bool:
+    named = kind.__module__.startswith(("lnlib", "os", "pathlib", "collections")) or kind in (str, NoneType)
+    return named and not getattr(kind, "_is_protocol", False)  # of which no instance can be told
 
 
 @cache

@@ -38,3 +38,12 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> UnknownName:
     nearest = difflib.get_close_matches(str(name).lower(), options, n=1, cutoff=0.4)
     hint = f"did you mean {nearest[0]!r}? " if nearest else ""
     return UnknownName(f"unknown {kind} {name!r}: {hint}known are {', '.join(options)}")
+
+
+def shown(value: object) -> str:
+    """A value as an error shows it: in one short line."""
+    try:
+        text = " ".join(repr(value).split())
+    except ValueError:  # a whole number of more than 4300 digits
+        return "a number beyond all measure"
+    return text if len(text) < 80 else f"{text[:78]} …"

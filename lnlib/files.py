@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from lnlib.errors import InvalidValue, LnlibError
+from lnlib.errors import InvalidValue, LnlibError, shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -104,9 +104,13 @@ _FORMULA = re.compile(r"'*[=+\-@\t\r\n]")
 
 
 def expanded(path: str | os.PathLike[str]) -> Path:
-    """A path with its ~ as the user's home; raises `InvalidValue` where no user is called so."""
+    """A path with its ~ as the user's home; raises `InvalidValue` where no user is called so, and for what is
+    no path.
+    """
     try:
         return Path(path).expanduser()
+    except TypeError as error:
+        raise InvalidValue(f"a path must be text, got {shown(path)}; try 'some/folder'") from error
     except RuntimeError as error:
         raise InvalidValue(
             f"there is no home folder for {str(path)!r}; write the folder's whole name"

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from lnlib.checks import Count, checked
 from lnlib.data.task import Task
-from lnlib.errors import InvalidValue, unknown_name
+from lnlib.errors import InvalidValue, shown, unknown_name
 from lnlib.methods.base import cross_entropy, one_hot
 
 Score = Callable[[Tensor, Tensor], Tensor]
@@ -54,6 +54,11 @@ def suspects(task: Task, logits: Mapping[str, Tensor], score: Score = gradient_d
     the latter the largest logit), score; and file, where the images came from files. Raises `UnknownName` for
     another part and `InvalidValue` for another number of logits.
     """
+    if not hasattr(task, "dataset") or not isinstance(logits, Mapping) or not logits:
+        raise InvalidValue(
+            f"suspects needs a task and a part's logits by its name, got {shown(task)} and {shown(logits)}; "
+            'try suspects(run.task, {"training": run.logits("train")})'
+        )
     splits = {"training": task.train, "validation": task.validation, "test": task.test}
     names = np.array(task.dataset.class_names, dtype=object)
     parts = []

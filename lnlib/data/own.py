@@ -71,7 +71,10 @@ def from_torch(examples: TorchDataset[Any], test: TorchDataset[Any] | None = Non
 
 def _arrays(examples: TorchDataset[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
     sized = hasattr(examples, "__getitem__") and hasattr(examples, "__len__")
-    pairs = [examples[row] for row in range(len(examples))] if sized else []  # type: ignore[arg-type]
+    try:
+        pairs = [examples[row] for row in range(len(examples))] if sized else []  # type: ignore[arg-type]
+    except (LookupError, TypeError):  # a dictionary, say
+        pairs = []
     if not pairs or any(not isinstance(pair, tuple | list) or len(pair) != 2 for pair in pairs):
         raise InvalidValue(
             f"a torch Dataset must give pairs (image, label), got {type(examples).__name__}; wrap it in one"

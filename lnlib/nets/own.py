@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lnlib.errors import InvalidValue
+from lnlib.errors import InvalidValue, shown
 from lnlib.nets.spec import ImageShape, NetSpec
 
 
@@ -41,10 +41,16 @@ class OwnNet(NetSpec):
         return network
 
     def _made(self) -> nn.Module:
-        made = self.source if isinstance(self.source, nn.Module) else self.source()
+        try:
+            made = self.source if isinstance(self.source, nn.Module) else self.source()
+        except TypeError as error:  # one that needs arguments
+            raise InvalidValue(
+                f"net must be a network or a function that makes one from nothing, got {shown(self.source)}; "
+                "try lambda: MyNet(...)"
+            ) from error
         if not isinstance(made, nn.Module):
             raise InvalidValue(
-                f"net must be a network, its name, or a function that makes one, got one of {made!r:.60}; "
+                f"net must be a network, its name, or a function that makes one, got one of {shown(made)}; "
                 "return a torch.nn.Module"
             )
         return made

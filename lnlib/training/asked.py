@@ -4,7 +4,7 @@ Whatever has one obvious meaning is taken; for the rest one sentence says what w
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -15,7 +15,7 @@ from lnlib import catalog
 from lnlib.catalog import Entry
 from lnlib.data.task import Task
 from lnlib.device import default_device
-from lnlib.errors import InvalidValue, unknown_name
+from lnlib.errors import InvalidValue, shown, unknown_name
 from lnlib.methods.base import Method
 from lnlib.nets import NetSpec
 from lnlib.nets.own import OwnNet
@@ -110,7 +110,7 @@ def device_of(asked: Any) -> torch.device:
     try:
         device = torch.device(asked)
         torch.empty(0, device=device)
-    except (RuntimeError, TypeError, AssertionError, NotImplementedError) as error:
+    except (RuntimeError, TypeError, ValueError, AssertionError, NotImplementedError) as error:
         raise InvalidValue(
             f"device must be one that PyTorch has here, got {shown(asked)}; try 'cpu', or leave it out"
         ) from error
@@ -127,11 +127,3 @@ def _named(kind: str, known: Mapping[str, Entry], name: str) -> Any:
 
 def _plain(name: str) -> str:
     return re.sub(r"[\W_]", "", name.lower())
-
-
-def shown(value: Any, shape: Sequence[int] | None = None) -> str:
-    """A value in an error, in one short line; of an array its shape."""
-    if shape:
-        return f"one of shape {tuple(shape)}"
-    text = " ".join(repr(value).split())
-    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,7 +1,7 @@
 """A training run, alone or one of many: `fit` trains it, and `Run` is what it returns."""
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,12 @@ from torch import Tensor
 
 from lnlib.data.task import Split, Task
 from lnlib.device import mixed_precision
-from lnlib.errors import InvalidValue, unknown_name
+from lnlib.errors import InvalidValue, shown, unknown_name
+from lnlib.files import expanded
 from lnlib.methods.base import Method, Nets
 from lnlib.nets import Net
 from lnlib.training import checkpoint, loop
-from lnlib.training.asked import device_of, member_of, settings_of, shown
+from lnlib.training.asked import device_of, member_of, settings_of
 from lnlib.training.history import Epoch, History
 from lnlib.training.images import Images, Resident
 from lnlib.training.networks import Alone, Weights
@@ -119,7 +120,8 @@ class Run:
         Raises `InvalidValue` for any that this run's networks do not have, or not in that shape, and for some
         of them only.
         """
-        different = _shapes(weights or {}) ^ _shapes(self.weights)
+        named = isinstance(weights, Mapping) and all(isinstance(own, Mapping) for own in weights.values())
+        different = _shapes(weights if named else {}) ^ _shapes(self.weights)
         if different:
             (name, shape), *_ = sorted(different)
             raise InvalidValue(
@@ -144,8 +146,8 @@ class Run:
             given = torch.empty(0)
         if given.shape[1:] != shape or not len(given):
             raise InvalidValue(
-                f"images must be a tensor of shape {('n', *shape)}, got {shown(images, given.shape)}; "
-                "normalise them with task.dataset.normalize"
+                f"images must be a tensor of shape {('n', *shape)}, got "
+                f"{tuple(given.shape) or shown(images)}; normalise them with task.dataset.normalize"
             )
         given = given.to(self.device, self.settings.dtype)
         return self._in_parts(self.method.predict, torch.arange(len(given), device=self.device), given)
@@ -161,7 +163,7 @@ class Run:
         trained = [name for phase in self.state.networks.phases for name in phase.networks]
         kind = type(modules["classifier"])
         classifiers = {name for name in trained if isinstance(modules[name], kind)}
-        if network is not None and network not in classifiers:
+        if network is not None and (not isinstance(network, str) or network not in classifiers):
             raise unknown_name(f"network of {self.method.label}", network, classifiers)
         chosen = self.task.split(split) if isinstance(split, str) else split
         if not any(chosen is own for own in self.task.splits.values()):
@@ -185,12 +187,12 @@ class Run:
         """Write a checkpoint from which `load` goes on as if the run had never stopped; raises as
         `whole_file`, and `LnlibError` inside an epoch.
         """
-        checkpoint.write({"fingerprint": self.fingerprint, **self.state.saved(self.position)}, Path(path))
+        checkpoint.write({"fingerprint": self.fingerprint, **self.state.saved(self.position)}, expanded(path))
 
     def load(self, path: Path | str) -> "Run":
         """Go on from a checkpoint; raises `CheckpointError` for one that is missing, damaged or another's."""
-        saved = checkpoint.read(Path(path), self.fingerprint, self.device)
-        with checkpoint.whole(Path(path)):
+        saved = checkpoint.read(expanded(path), self.fingerprint, self.device)
+        with checkpoint.whole(expanded(path)):
             self.state.restore(self.position, saved)
         return self
 

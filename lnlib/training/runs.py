@@ -11,10 +11,11 @@ from typing import Any, Literal, overload
 import pandas as pd
 import torch
 
-from lnlib.errors import InvalidValue, unknown_name
+from lnlib.errors import InvalidValue, shown, unknown_name
+from lnlib.files import expanded
 from lnlib.nets import stacked
 from lnlib.training import checkpoint, loop
-from lnlib.training.asked import device_of, member_of, settings_of, shown
+from lnlib.training.asked import device_of, member_of, settings_of
 from lnlib.training.history import Epoch
 from lnlib.training.images import Resident
 from lnlib.training.networks import Alone, Stacked
@@ -50,7 +51,7 @@ class Runs(Sequence[Run]):
         **settings: Any,
     ) -> None:
         members = _members(members)
-        if mode not in ("auto", "stacked", "solo"):
+        if not isinstance(mode, str) or mode not in ("auto", "stacked", "solo"):
             raise InvalidValue(f"mode must be 'auto', 'stacked' or 'solo', got {mode!r}; try 'auto'")
         where, known = device_of(device), settings_of(settings)
         resident, made = Resident(where, known.dtype), dict[int, Run]()
@@ -107,8 +108,10 @@ class Runs(Sequence[Run]):
 
         Raises `UnknownName` for a column that a history lacks, and `InvalidValue` before there is a record.
         """
-        columns = [columns] if isinstance(columns, str) else list(columns)
-        if at not in ("last", "best"):
+        columns = [columns] if isinstance(columns, str) else columns
+        if not isinstance(columns, list | tuple) or not all(isinstance(name, str) for name in columns):
+            raise InvalidValue(f"columns must be names, got {shown(columns)}; try ['test_accuracy']")
+        if not isinstance(at, str) or at not in ("last", "best"):
             raise InvalidValue(f"at must be 'last' or 'best', got {at!r}; try 'last'")
         rows = []
         for run in self:
@@ -128,12 +131,12 @@ class Runs(Sequence[Run]):
     def save(self, path: Path | str) -> None:
         """Write one checkpoint of all runs; raises as `whole_file`."""
         saved = [run.state.saved(run.position) for run in self]
-        checkpoint.write({"fingerprint": self.fingerprint, "runs": saved}, Path(path))
+        checkpoint.write({"fingerprint": self.fingerprint, "runs": saved}, expanded(path))
 
     def load(self, path: Path | str) -> "Runs":
         """Go on from a checkpoint of the same runs in the same modes; raises `CheckpointError`."""
-        saved = checkpoint.read(Path(path), self.fingerprint, self[0].device)
-        with checkpoint.whole(Path(path)):
+        saved = checkpoint.read(expanded(path), self.fingerprint, self[0].device)
+        with checkpoint.whole(expanded(path)):
             for run, own in zip(self, saved["runs"], strict=True):
                 run.state.restore(run.position, own)
         return self

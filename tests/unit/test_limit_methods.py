@@ -25,6 +25,7 @@ from lnlib.methods import (
 from lnlib.methods.dmi import dmi_loss
 from lnlib.methods.transition import anchor_matrix
 from lnlib.nets import CNN, MLP, Memory, Net
+from lnlib.noise import uniform
 from lnlib.training import SGD, Member, Run, fit, sweep
 
 
@@ -92,6 +93,14 @@ def test_backward_correction_is_unbiased_for_the_loss_on_true_labels(oracle):
         ]
         clean, _ = loss_and_gradient(CrossEntropy(), oracle["logits"][:1], [true])
         assert matrix[true] @ losses == pytest.approx(clean, rel=1e-10)
+
+
+def test_backward_correction_refuses_a_matrix_without_an_inverse(make_digits_task):
+    task = make_digits_task(0.3, train_size=100)
+    start = BackwardCorrection().begun_from({"cross-entropy": Run("ce", task, net=MLP(8, 1)).weights})
+    singular = tuple(map(tuple, uniform(0.9, 10).tolist()))
+    with pytest.raises(InvalidValue, match="with an inverse, got one of rank 1 for 10 classes"):
+        Run(BackwardCorrection(singular), task, net=MLP(8, 1), start=start)
 
 
 def test_dmi_of_a_batch_without_a_class_is_counted_and_moves_nothing(oracle):

@@ -9,7 +9,7 @@ the same annotations without `strict`: then "10" is 10, and all else is as stric
 import difflib
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, partial, wraps
 from types import NoneType, UnionType
@@ -156,7 +156,8 @@ def _check(validate: Check, one: inspect.Parameter, owner: str, value: Any) -> A
 def _kind_check(one: inspect.Parameter, owner: str) -> Check | None:
     """What takes lnlib's own things, paths and mappings where the annotation names nothing else."""
     kinds = tuple(get_origin(option) or option for option in _options(one.annotation))
-    if not all(isinstance(kind, type) and _is_ours(kind) for kind in kinds):
+    of_two_kinds = str in kinds and Mapping in kinds  # which the function tells apart, and explains
+    if of_two_kinds or not all(isinstance(kind, type) and _is_ours(kind) for kind in kinds):
         return None
 
     def check(value: Any) -> Any:

@@ -37,7 +37,7 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> UnknownName:
     options = sorted(known)
     nearest = difflib.get_close_matches(str(name).lower(), options, n=1, cutoff=0.4)
     hint = f"did you mean {nearest[0]!r}? " if nearest else ""
-    return UnknownName(f"unknown {kind} {name!r}: {hint}known are {', '.join(options)}")
+    return UnknownName(f"unknown {kind} {shown(name)}: {hint}known are {', '.join(options)}")
 
 
 def shown(value: object) -> str:

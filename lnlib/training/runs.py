@@ -52,7 +52,7 @@ class Runs(Sequence[Run]):
     ) -> None:
         members = _members(members)
         if not isinstance(mode, str) or mode not in ("auto", "stacked", "solo"):
-            raise InvalidValue(f"mode must be 'auto', 'stacked' or 'solo', got {mode!r}; try 'auto'")
+            raise InvalidValue(f"mode must be 'auto', 'stacked' or 'solo', got {shown(mode)}; try 'auto'")
         where, known = device_of(device), settings_of(settings)
         resident, made = Resident(where, known.dtype), dict[int, Run]()
         for positions in _groups(members):
@@ -112,7 +112,7 @@ class Runs(Sequence[Run]):
         if not isinstance(columns, list | tuple) or not all(isinstance(name, str) for name in columns):
             raise InvalidValue(f"columns must be names, got {shown(columns)}; try ['test_accuracy']")
         if not isinstance(at, str) or at not in ("last", "best"):
-            raise InvalidValue(f"at must be 'last' or 'best', got {at!r}; try 'last'")
+            raise InvalidValue(f"at must be 'last' or 'best', got {shown(at)}; try 'last'")
         rows = []
         for run in self:
             if not len(run.records):

@@ -91,7 +91,7 @@ def in_the_page() -> Iterator[tuple[str, float]]:
     with course() as server:
         for name in labs.LABS:
             epochs = f"epochs={EPOCHS[name]}" if name in EPOCHS else ""
-            make = f"from lnlib import labs\nlab = labs.lab_named('{name}')({epochs})"
+            make = f"from lnlib.course import labs\nlab = labs.lab_named('{name}')({epochs})"
             train = "\nlab.train()\nlab.wait()" if name in EPOCHS else ""
             with page_of(server) as (page, _):
                 notebook = opened(server, page, write_cells(server, make + train, "lab"))

@@ -12,7 +12,7 @@ from tests.browser.conftest import Notebook, drawn, same
 
 pytestmark = pytest.mark.browser
 
-MAKE = """from lnlib import labs
+MAKE = """from lnlib.course import labs
 fano, decomposition, generalization = labs.FanoLab(), labs.DecompositionLab(), labs.GeneralizationLab()
 memorization = labs.MemorizationLab(width=8, epochs=3)
 limit, weights = labs.LimitLab(epochs=3), labs.WeightsLab(epochs=2)
@@ -27,7 +27,7 @@ busy.train()"""
 SHOW = """for lab in ALL:
     display(lab)"""
 PANELS = 16
-FANO = "from lnlib import labs\nlab = labs.FanoLab()\nother = labs.MemorizationLab(epochs=3)"
+FANO = "from lnlib.course import labs\nlab = labs.FanoLab()\nother = labs.MemorizationLab(epochs=3)"
 GONE = "The kernel of this lab is gone. Run its cell again."
 
 
@@ -155,7 +155,7 @@ CLEAR, WHITE = "rgba(0, 0, 0, 0)", "rgb(255, 255, 255)"
 def test_labs_and_figures_follow_the_theme_and_galleries_keep_their_card(
     open_cells: Callable[..., Notebook],
 ) -> None:
-    notebook = open_cells("from lnlib import labs\nlab = labs.FanoLab()\nlab", FIGURES)
+    notebook = open_cells("from lnlib.course import labs\nlab = labs.FanoLab()\nlab", FIGURES)
     page = notebook.page
     notebook.run_all()
     notebook.until(lambda: notebook.reveal(page.locator(".jp-RenderedPlotly")) is not None)
@@ -180,7 +180,7 @@ LAID_OUT = """() => [...document.querySelectorAll('.lnlib-lab')].map(lab => {
 def test_controls_and_a_row_of_panels_are_on_one_screen_of_a_small_laptop(
     open_cells: Callable[..., Notebook],
 ) -> None:
-    show = "from lnlib import labs\nfor name in labs.LABS:\n    display(labs.lab_named(name)())"
+    show = "from lnlib.course import labs\nfor name in labs.LABS:\n    display(labs.lab_named(name)())"
     notebook = open_cells(show)
     page = notebook.page
     page.set_viewport_size({"width": 1100, "height": 700})

@@ -17,7 +17,6 @@ from lnlib.data.task import Task, make_task
 from lnlib.device import default_device, describe
 from lnlib.training import Member, Run, Runs
 from lnlib.training.history import COLUMNS
-from lnlib.training.runs import Mode
 
 
 @dataclass(frozen=True)
@@ -109,11 +108,11 @@ def uniform_task(dataset: str, rate: float, seed: int) -> Task:
 
 def train_together(members: Sequence[Member], report: Report, epochs: int, **settings: Any) -> Runs:
     """Train members in one sweep to the end; `report` hears of every step. Raises as `sweep` and `report`."""
-    taken = count(1)
+    taken, engines = count(1), 1
 
     def on_step(done: int, batches: int) -> None:
-        report(next(taken), batches * epochs)
+        report(next(taken), batches * engines * epochs)
 
-    # Not what a timed step says: a lab's numbers must not hang on how busy the machine is.
-    mode: Mode = "stacked" if len(members) > 1 else "solo"
-    return Runs(members, mode=mode, on_step=on_step, epochs=epochs, **settings).train()
+    runs = Runs(members, on_step=on_step, epochs=epochs, **settings)
+    engines = [run.mode for run in runs].count("solo") or 1
+    return runs.train()

@@ -1,4 +1,4 @@
-"""What methods and networks are called: each name stands here once, with its label and the class behind it.
+"""What methods, networks and optimisers are called: each name stands here once, with the class behind it.
 
 Needs no PyTorch, so that the command line can name them without waiting for it.
 """
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 
 class Entry(NamedTuple):
-    """Where a class is, and its label in figures; a network has a label of its own, which says its sizes."""
+    """Where a class is, and a method's label in figures; a network makes its own, which says its sizes."""
 
     module: str
     kind: str
@@ -64,6 +64,7 @@ NETS = _entries(
     ("resnet50", "resnet", "ResNet50"),
     ("wrn-28-10", "wide_resnet", "WideResNet"),
 )
+OPTIMIZERS = {"adam": Entry("lnlib.optimizers", "Adam"), "sgd": Entry("lnlib.optimizers", "SGD")}
 
 
 def entry_of(entries: Mapping[str, Entry], kind: type) -> tuple[str, Entry] | None:

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import typer
 
 from lnlib.cli.options import AsJson, group
-from lnlib.cli.output import console, note, print_json, print_table, progress, say, shown
+from lnlib.cli.output import console, note, print_json, print_table, printable, progress, say
 from lnlib.errors import InvalidValue, LnlibError
 
 START = Path("notebooks/00_start_here.ipynb")
@@ -105,10 +105,10 @@ def doctor(as_json: AsJson = False) -> None:
             done.append(check)
             if not as_json:
                 colour = {"OK": "green", "FAIL": "bold red"}.get(check.status, "yellow")
-                found = shown(check.name).ljust(13) + shown(check.detail)
+                found = printable(check.name).ljust(13) + printable(check.detail)
                 screen.print(Text.assemble((f"[{check.status}]".ljust(7), colour), found), soft_wrap=True)
                 if not check.ok:
-                    screen.print(Text(" " * 20 + shown(check.remedy)), soft_wrap=True)
+                    screen.print(Text(" " * 20 + printable(check.remedy)), soft_wrap=True)
     failed = [check.name for check in done if check.status == "FAIL"]
     if as_json:
         rows = []

@@ -23,7 +23,7 @@ ASCII = str.maketrans({"→": "->", "…": "...", "×": "x", "−": "-", "–": 
 """What stands for a character of ours on a console that does not have it."""
 
 
-def shown(text: object) -> str:
+def printable(text: object) -> str:
     """A text with control characters, marks that turn the direction of writing, and bytes that are no text
     as backslash escapes.
     """
@@ -36,14 +36,14 @@ def shown(text: object) -> str:
 def say(*lines: object) -> None:
     """Print lines on stdout."""
     for line in lines:
-        print(shown(line))
+        print(printable(line))
     sys.stdout.flush()
 
 
 def note(message: object) -> None:
     """Print one line on stderr, whatever white space the message holds; where nobody can hear it, go on."""
     with contextlib.suppress(OSError):
-        print(shown(" ".join(str(message).split())), file=sys.stderr, flush=True)
+        print(printable(" ".join(str(message).split())), file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager
@@ -97,8 +97,8 @@ def print_table(rows: Sequence[Mapping[str, object]]) -> None:
     """Print rows with the same columns, under the names that the first has; nothing for no rows."""
     from rich.cells import cell_len
 
-    names = [shown(name.replace("_", " ")) for row in rows[:1] for name in row]
-    lines = [names, *(["" if cell is None else shown(cell) for cell in row.values()] for row in rows)]
+    names = [printable(name.replace("_", " ")) for row in rows[:1] for name in row]
+    lines = [names, *(["" if cell is None else printable(cell) for cell in row.values()] for row in rows)]
     widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
         padded = (cell + " " * (width - cell_len(cell)) for cell, width in zip(line, widths, strict=True))
@@ -128,10 +128,10 @@ def progress() -> Iterator[Callable[..., Update]]:
     bars = Progress(*columns, TimeRemainingColumn(), console=screen)
 
     def begin(label: str, total: float = 1.0, done: float = 0.0) -> Update:
-        bar = bars.add_task(shown(label), total=total, completed=done)  # type: ignore[arg-type]
+        bar = bars.add_task(printable(label), total=total, completed=done)  # type: ignore[arg-type]
 
         def update(done: float, label: str | None = None) -> None:
-            bars.update(bar, completed=done, description=None if label is None else shown(label))
+            bars.update(bar, completed=done, description=None if label is None else printable(label))
 
         return update
 

@@ -12,10 +12,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lnlib.errors import InvalidValue
-from lnlib.methods.base import Examples, TrainingData, cross_entropy, one_hot
+from lnlib.methods.base import Examples, cross_entropy, one_hot
 from lnlib.nets import Net
-from lnlib.nets.net import repeatable
 
 Parameters = Mapping[str, Tensor]
 
@@ -59,15 +57,6 @@ class VirtualStep:
         loss, direction = self.classifier.value_and_gradient(meta_loss, at)
         change = self.classifier.derivative(direction, self.examples.x)
         return MetaGradient(loss, -lr * (self._residual * change).sum(dim=1))
-
-
-def require_repeatable(classifier: Net, data: TrainingData) -> None:
-    """Raise `InvalidValue` for a network with random numbers of its own, whose second pass is another's."""
-    if not repeatable(classifier, data.images(torch.arange(2, device=data.labels.device))):
-        raise InvalidValue(
-            "a virtual step needs a network whose passes are the same each time, got one that draws random "
-            "numbers of its own (nn.Dropout?); use lnlib.nets.Dropout, whose numbers come from the run"
-        )
 
 
 def stepped(parameters: Parameters, gradient: Parameters, lr: float) -> dict[str, Tensor]:

@@ -24,7 +24,7 @@ from lnlib.methods.base import (
     cross_entropy,
     mean_one,
 )
-from lnlib.methods.hypergradient import VirtualStep, require_repeatable
+from lnlib.methods.hypergradient import VirtualStep
 from lnlib.methods.meta_weighting import meta_of, normalized, require_meta
 
 CHUNK = 256
@@ -47,9 +47,6 @@ class L2RW(Method):
     def networks(self, new_net: NewNet, task: Visible) -> dict[str, nn.Module]:
         require_meta(self, task)
         return super().networks(new_net, task)
-
-    def start(self, nets: Nets, data: TrainingData) -> None:
-        require_repeatable(nets["classifier"], data)
 
     @property
     def phases(self) -> tuple[Phase, ...]:

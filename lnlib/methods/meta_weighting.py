@@ -26,7 +26,7 @@ from lnlib.methods.base import (
     cross_entropy,
     mean_one,
 )
-from lnlib.methods.hypergradient import Parameters, VirtualStep, require_repeatable
+from lnlib.methods.hypergradient import Parameters, VirtualStep
 from lnlib.nets import Memory
 from lnlib.nets.weighting import HIDDEN, Gaussians
 from lnlib.optimizers import Adam, Optimizer
@@ -93,7 +93,6 @@ class MetaWeighting(Method):
         return networks
 
     def start(self, nets: Nets, data: TrainingData) -> None:
-        require_repeatable(nets["classifier"], data)
         if "previous" in nets:
             self._remember(nets)
 

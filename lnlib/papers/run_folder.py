@@ -227,10 +227,8 @@ def prepared(spec: Spec, folder: Path, device: torch.device, start: Start | None
             best = run.best, run.best_weights
             if len(run.records) != run.state.epoch or (best[0] is None) != (best[1] is None):
                 raise CheckpointError(f"the checkpoint {path} lacks a part")
-        except Exception as error:  # one that lacks a part raises whatever that part was needed for
-            known = isinstance(error, CheckpointError)
-            why = str(error).partition(";")[0] if known else f"{path} lacks a part ({type(error).__name__})"
-            _set_aside(path, why)
+        except CheckpointError as error:
+            _set_aside(path, str(error).partition(";")[0])
             run = spec.new_run(device, start)
     # Nobody should learn at the end that there is no room for the weights.
     _write_weights(folder, run.weights)

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
 from lnlib import data, methods, noise
-from lnlib.catalog import METHODS, NETS, Entry
+from lnlib.catalog import METHODS, NETS, OPTIMIZERS, Entry
 from lnlib.checks import explained, fits
 from lnlib.data.task import Task, given_task, make_task, split_rows
 from lnlib.errors import InvalidValue, unknown_name
@@ -22,7 +22,6 @@ from lnlib.files import expanded
 from lnlib.papers.fields import Options, SpecFields
 from lnlib.training import Augmentation, CenterCrop, CropFlip, FlipCrop, Member, Run, Settings
 
-OPTIMIZERS = {"adam": Entry("lnlib.optimizers", "Adam"), "sgd": Entry("lnlib.optimizers", "SGD")}
 GIVEN = "given"
 """The noise of a data set whose training labels are noisy already."""
 AUGMENTATIONS: dict[bool | str, Augmentation | None] = {

@@ -23,8 +23,6 @@ from lnlib.optimizers import SGD, Adam
 from lnlib.training.augment import Augmentation
 from lnlib.training.settings import Member, Settings
 
-OPTIMIZERS: Mapping[str, type[Adam | SGD]] = {"adam": Adam, "sgd": SGD}
-
 
 def member_of(method: Any, task: Any, seed: Any = 0, start: Any = None) -> Member:
     """A run's member, whatever names the method."""
@@ -85,9 +83,7 @@ def optimizer_of(asked: Any) -> Adam | SGD:
     if isinstance(asked, Adam | SGD):
         return asked
     if isinstance(asked, str):
-        if asked.lower() not in OPTIMIZERS:
-            raise unknown_name("optimizer", asked, OPTIMIZERS)
-        return OPTIMIZERS[asked.lower()]()
+        asked = _named("optimizer", catalog.OPTIMIZERS, asked)
     if isinstance(asked, type) and issubclass(asked, Adam | SGD):
         return asked()
     raise InvalidValue(f"optimizer must be lnlib's Adam or SGD, got {shown(asked)}; try Adam(1e-3) or 'adam'")

@@ -45,11 +45,7 @@ class State:
         self.data = Batches(self.members, settings, device, resident)
         self.networks: Networks = kind(members, settings, device)
         self._check_batches()
-        if kind is Stacked and not self.repeatable():
-            raise InvalidValue(
-                "a stack needs a network whose random numbers come from its runs, got one that draws its own "
-                "(nn.Dropout?); use lnlib.nets.Dropout, or mode='solo'"
-            )
+        self._check_random_numbers()
         with torch.no_grad():
             for position, member in enumerate(self.members):
                 member.method.start(self.networks.nets(position), self.data.whole(member.task))
@@ -125,6 +121,21 @@ class State:
                 "a meta batch must hold at least 2 examples under BatchNorm, got 1; choose a larger "
                 "meta_batch_size and meta set, or a net without BatchNorm"
             )
+
+    def _check_random_numbers(self) -> None:
+        """Raise `InvalidValue` for a network that draws its own in a stack or under a virtual step."""
+        stack, virtual = self.networks.mode == "stacked", self.networks.method.steps_virtually
+        if not (stack or virtual) or self.repeatable():
+            return
+        if virtual:  # whose second pass would be another's
+            raise InvalidValue(
+                "a virtual step needs a network whose passes are the same each time, got one that draws random "
+                "numbers of its own (nn.Dropout?); use lnlib.nets.Dropout, whose numbers come from the run"
+            )
+        raise InvalidValue(
+            "a stack needs a network whose random numbers come from its runs, got one that draws its own "
+            "(nn.Dropout?); use lnlib.nets.Dropout, or mode='solo'"
+        )
 
     # A checkpoint is of one run, whether it trains alone or in a stack.
 

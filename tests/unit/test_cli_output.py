@@ -18,7 +18,7 @@ from rich.cells import cell_len
 from typer.testing import CliRunner
 
 from lnlib.cli.app import app
-from lnlib.cli.output import note, print_json, print_table, progress, say, shown
+from lnlib.cli.output import note, print_json, print_table, printable, progress, say
 from lnlib.files import read_csv
 
 LNLIB = [sys.executable, "-m", "lnlib"]
@@ -35,9 +35,9 @@ def run(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[byt
 
 @given(st.text())
 def test_what_is_shown_holds_no_control_character_and_nothing_is_lost(text: str) -> None:
-    seen = shown(text)
+    seen = printable(text)
     assert all(unicodedata.category(one)[0] not in "C" for one in seen)
-    assert shown(seen) == seen
+    assert printable(seen) == seen
     assert text != seen or text.isprintable()
 
 
@@ -51,10 +51,10 @@ def test_every_way_to_print_shows_a_name_the_same(name: str, other: str) -> None
         with progress() as begin:
             begin(name)
     line, _, row, *rest = out.getvalue().split("\n")
-    assert line == shown(name) and rest == [""]
-    assert row == f"{shown(name)}  {shown(other)}".rstrip() or cell_len(shown(name)) < len("name")
+    assert line == printable(name) and rest == [""]
+    assert row == f"{printable(name)}  {printable(other)}".rstrip() or cell_len(printable(name)) < len("name")
     said, bar = err.getvalue().split("\n")[:2]
-    assert said == shown(" ".join(name.split())) and bar.startswith(shown(name))
+    assert said == printable(" ".join(name.split())) and bar.startswith(printable(name))
 
 
 @given(st.dictionaries(st.text(), st.floats() | st.text()))

@@ -46,6 +46,10 @@ class SpecFields(BaseModel):
     epochs: Annotated[Count, Field(description="Passes over the training set.")] = 60
     batch_size: Annotated[Count, Field(description="Examples in a batch.")] = 64
     evaluate_every: Annotated[Count, Field(description="Epochs from one evaluation to the next.")] = 1
+    measured: Annotated[
+        Literal["all", "validation"],
+        Field(description="Splits that evaluations measure; the best weights end with all of them."),
+    ] = "all"
     patience: Annotated[Count | None, Field(description="Stop so many epochs after the best one.")] = None
     drop_last: Annotated[bool, Field(description="Leave a smaller last batch out.")] = False
     meta_batch_size: Annotated[Count, Field(description="Clean examples in a meta batch.")] = 100

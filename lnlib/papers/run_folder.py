@@ -8,7 +8,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from lnlib.papers import record
 from lnlib.papers.record import ARRAYS, BEST, CHECKPOINT, Circumstances, Damaged, Record
 from lnlib.papers.spec import Spec, Start
 from lnlib.training import Run, checkpoint
+from lnlib.training.evaluate import evaluate
 
 Arrays = Mapping[str, NDArray[Any]]
 States = dict[str, dict[str, Tensor]]
@@ -55,7 +56,11 @@ class Result:
 
     @property
     def last(self) -> float:
-        """The mean test accuracy of the last ten evaluated epochs, or of all where there are fewer."""
+        """The mean test accuracy of the last ten evaluated epochs, or of all where there are fewer; NaN where
+        only the best was measured.
+        """
+        if self.spec.measured != "all":
+            return float("nan")
         return float(self.history["test_accuracy"].dropna().tail(LAST_EPOCHS).mean())
 
     def best_states(self) -> States:
@@ -245,6 +250,8 @@ def finish(spec: Spec, folder: Path, run: Run, arrays: Arrays) -> Result:
         with whole_file(folder / ARRAYS) as file:
             np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
     _write_weights(folder, run.best_weights)
+    if spec.measured != "all":
+        _measure_best(run)
     finished = Record(
         spec=spec.spelled_out(),
         status="finished",
@@ -257,6 +264,14 @@ def finish(spec: Spec, folder: Path, run: Run, arrays: Arrays) -> Result:
     with suppress(OSError):
         (folder / CHECKPOINT).unlink(missing_ok=True)
     return _result(spec, folder, finished)
+
+
+def _measure_best(run: Run) -> None:
+    """Measure on all splits, the test set too, the one epoch that noisy validation has chosen."""
+    assert run.best is not None and run.best_weights is not None
+    run.set_weights(run.best_weights)
+    (numbers,) = evaluate(run.state.networks, run.state.data, replace(run.settings, measured="all"))
+    run.records[run.best.epoch - 1] = replace(run.best, **numbers)  # type: ignore[arg-type]
 
 
 def is_fingerprint(name: str) -> bool:

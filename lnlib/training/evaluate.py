@@ -15,8 +15,9 @@ from lnlib.training.settings import Settings
 def evaluate(networks: Networks, data: Batches, settings: Settings) -> list[dict[str, float]]:
     """Eval-mode accuracies and losses of every run, by name of a column of its history."""
     columns = {}
+    everything = settings.measured == "all"
     # Images that are streamed are too many to be read once more for the record.
-    if not isinstance(data.train, StreamedImages):
+    if everything and not isinstance(data.train, StreamedImages):
         logits = logits_of(networks, data, settings, data.rows, data.train)
         columns["train_accuracy"] = _accuracy(logits, data.given)
         columns["train_loss"] = _mean_loss(logits, data.given)
@@ -33,10 +34,11 @@ def evaluate(networks: Networks, data: Batches, settings: Settings) -> list[dict
     columns["validation_loss"] = _mean_loss(logits, given)
     known = (true >= 0).all(-1)
     columns["validation_clean_accuracy"] = torch.where(known, _accuracy(logits, true), torch.nan)
-    logits = logits_of(networks, data, settings, data.column("test", "index"), data.test)
-    true = data.column("test", "labels")
-    columns["test_accuracy"] = _accuracy(logits, true)
-    columns["test_loss"] = _mean_loss(logits, true)
+    if everything:
+        logits = logits_of(networks, data, settings, data.column("test", "index"), data.test)
+        true = data.column("test", "labels")
+        columns["test_accuracy"] = _accuracy(logits, true)
+        columns["test_loss"] = _mean_loss(logits, true)
     return [dict(zip(columns, row, strict=True)) for row in torch.stack(list(columns.values())).T.tolist()]
 
 

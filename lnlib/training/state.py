@@ -130,7 +130,7 @@ class State:
         if virtual:  # whose second pass would be another's
             raise InvalidValue(
                 "a virtual step needs a network whose passes are the same each time, got one that draws "
-                "random numbers of its own (nn.Dropout?); use lnlib.nets.Dropout, whose numbers come from the run"
+                "random numbers of its own (nn.Dropout?); use lnlib.nets.Dropout, whose numbers the run gives"
             )
         raise InvalidValue(
             "a stack needs a network whose random numbers come from its runs, got one that draws its own "

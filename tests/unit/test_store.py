@@ -65,6 +65,22 @@ def test_the_best_weights_are_kept(tmp_path):
     assert result.test_size == len(test)
 
 
+def test_where_only_validation_is_measured_the_test_set_is_seen_by_the_chosen_weights_alone(tmp_path):
+    spec = Spec.parse(SMALL | {"epochs": 6, "evaluate_every": 2})
+    whole, frugal = (
+        Store(tmp_path).obtain(one) for one in (spec, spec.model_copy(update={"measured": "validation"}))
+    )
+    every = [name for name in whole.history if not name.endswith("seconds")]
+    pd.testing.assert_series_equal(whole.best[every], frugal.best[every])
+    pd.testing.assert_series_equal(whole.history["validation_loss"], frugal.history["validation_loss"])
+    assert frugal.history["validation_accuracy"].notna().sum() == 3
+    for name in ("test_accuracy", "test_loss", "train_accuracy", "clean_accuracy", "memorized_bits"):
+        assert frugal.history[name].notna().sum() == 1, name
+    assert np.isnan(frugal.last) and not np.isnan(whole.last)
+    listed = [Store(tmp_path).named(run.spec.fingerprint).numbers for run in (whole, frugal)]
+    assert all(listed[0][name] == listed[1][name] for name in ("best_epoch", "test_accuracy", "test_size"))
+
+
 def test_the_store_continues_what_was_interrupted(tmp_path):
     spec = Spec.parse(SMALL | {"epochs": 5})
     whole = Store(tmp_path / "whole").obtain(spec)

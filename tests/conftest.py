@@ -16,6 +16,7 @@ def _one_thread() -> None:
     """Tests run beside one another: one thread each, or LNLIB_TEST_THREADS, on the CPU."""
     torch.set_num_threads(int(os.environ.get("LNLIB_TEST_THREADS", "1")))
     os.environ["LNLIB_DEVICE"] = "cpu"
+    os.environ["LNLIB_PROGRESS"] = ""  # answers of tests are nobody's progress
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,108 @@
+"""A place for a prediction, above the cell that answers it.
+
+A cell makes it and shows it, `bits = predict.number("unknown bits of a label", 0, 3.32, "bits")`; the reader
+moves its slider, or does not; `bits.answer(entropy)` says after the run what was said, what came out and by
+how much. `predict.summary()` goes over all of a lesson. Nothing is sent anywhere, and an unanswered
+prediction stops nothing.
+"""
+
+from typing import Any
+
+import ipywidgets as widgets
+
+from lnlib.checks import Finite, checked, refusal
+from lnlib.course import plots
+from lnlib.course.exercises.exercise import Markdown
+from lnlib.course.labs.base import row
+
+UNANSWERED = "no prediction yet"
+_made: dict[str, "Prediction"] = {}
+
+
+class Prediction:
+    """What a reader expects: a number or one of some choices, None while they have not said.
+
+    `control` is the widget that says it; a number's first position is not yet a prediction.
+    """
+
+    def __init__(self, about: str, control: widgets.Widget, unit: str = "") -> None:
+        self.about, self.unit, self.control = about, unit, control
+        self.said: Any = None
+        self.verdict = ""
+        self._line = widgets.HTML(UNANSWERED)
+        self.widget = row(control, self._line)
+        control.observe(self._take, "value")
+        _made[about] = self
+
+    def answer(self, value: Any) -> Markdown:
+        """What was predicted beside what came out."""
+        number = hasattr(self.control, "min")
+        value = float(value) if number else value
+        if self.said is None:
+            self.verdict = f"It is {self._words(value)}. You made no prediction."
+        elif not number:
+            right = self.said == value
+            self.verdict = (
+                f"You said {self.said}, and so it is." if right else (f"You said {self.said}. It is {value}.")
+            )
+        else:
+            off = self.said - value
+            how = f"{abs(off):.3g} too {'high' if off > 0 else 'low'}" if f"{off:.2g}" != "0" else "spot on"
+            self.verdict = f"You said {self._words(self.said)}. It is {self._words(value)}: {how}."
+        self._line.value = self.verdict
+        return Markdown(f"**Your prediction.** {self.verdict}")
+
+    def _take(self, change: Any) -> None:
+        self.said = change["new"]
+        self._line.value = f"your prediction: {self._words(self.said)}"
+
+    def _words(self, value: Any) -> str:
+        return f"{value:.3g} {self.unit}".strip() if isinstance(value, float) else str(value)
+
+    def _ipython_display_(self) -> None:
+        from IPython.display import display
+
+        plain = f"A prediction: {self.about}. Run the lesson in JupyterLab to make yours."
+        bundle: dict[str, Any] = {"text/plain": plain}
+        if plots.for_pages():
+            bundle["text/markdown"] = f"*{plain}*"
+        else:
+            bundle |= self.widget._repr_mimebundle_()
+        display(bundle | {"text/plain": plain}, raw=True)  # type: ignore[no-untyped-call]
+
+
+@checked
+def number(about: str, low: Finite, high: Finite, unit: str = "") -> Prediction:
+    """A number between two others, to be said with a slider; `about` names it in the summary."""
+    if low >= high:
+        raise refusal("high", f"be above low, {low:g}", high, "swap the two")
+    control = widgets.FloatSlider(
+        value=(low + high) / 2,
+        min=low,
+        max=high,
+        step=(high - low) / 100,
+        readout_format=".3g",
+        description=about,
+        description_allow_html=False,
+        style={"description_width": "initial"},
+        layout=widgets.Layout(width="420px"),
+    )
+    return Prediction(about, control, unit)
+
+
+@checked
+def choice(about: str, options: tuple[str, ...]) -> Prediction:
+    """One of some answers, to be said with a button; `about` names it in the summary."""
+    if len(set(options)) < 2:
+        raise refusal("options", "be two different answers or more", options, "try ('yes', 'no')")
+    control = widgets.ToggleButtons(
+        options=options, value=None, description=about, style={"description_width": "initial"}
+    )
+    return Prediction(about, control)
+
+
+def summary() -> Markdown:
+    """All predictions of this kernel: what you said and what came out."""
+    lines = ["| prediction | |", "| --- | --- |"]
+    lines += [f"| {one.about} | {one.verdict or UNANSWERED} |" for one in _made.values()]
+    return Markdown("\n".join(lines) if _made else "No prediction was asked for yet.")

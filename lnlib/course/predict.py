@@ -57,7 +57,10 @@ class Prediction:
         self._line.value = f"your prediction: {self._words(self.said)}"
 
     def _words(self, value: Any) -> str:
-        return f"{value:.3g} {self.unit}".strip() if isinstance(value, float) else str(value)
+        if not isinstance(value, float):
+            return str(value)
+        written = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+        return f"{written} {self.unit}".strip()
 
     def _ipython_display_(self) -> None:
         from IPython.display import display

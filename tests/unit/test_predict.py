@@ -25,6 +25,7 @@ def test_a_number_is_compared_with_what_came_out() -> None:
     assert "0.04 too high" in str(bits.answer(3.26))
     bits.control.value = 3.26
     assert "spot on" in str(bits.answer(3.26))
+    assert "It is 1,832 bits" in str(bits.answer(1832.4))
 
 
 def test_a_choice_is_compared_with_what_came_out() -> None:

@@ -7,6 +7,7 @@ from lnlib.course.exercises.progress import read
 
 LESSONS = (
     "start_here",
+    "bits",
     "fano_bound",
     "memorization",
     "generalization",

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lnlib.course.labs.base import Lab
     from lnlib.course.labs.decomposition import DecompositionLab
+    from lnlib.course.labs.entropy import EntropyLab
     from lnlib.course.labs.fano import FanoLab
     from lnlib.course.labs.generalization import GeneralizationLab
     from lnlib.course.labs.imbalance import ImbalanceLab
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from lnlib.course.labs.weights import WeightsLab
 
 LABS = {
+    "entropy": "EntropyLab",
     "fano": "FanoLab",
     "decomposition": "DecompositionLab",
     "generalization": "GeneralizationLab",
@@ -27,6 +29,7 @@ LABS = {
 __all__ = [  # found by __getattr__
     "LABS",
     "DecompositionLab",
+    "EntropyLab",
     "FanoLab",
     "GeneralizationLab",
     "ImbalanceLab",

@@ -1,5 +1,6 @@
 """Plotly figures: one function a figure, data in, figure out."""
 
+from lnlib.course.plots.bits import entropy_curve, label_probabilities
 from lnlib.course.plots.detection import roc, score_histogram, suspect_gallery
 from lnlib.course.plots.gallery import gallery
 from lnlib.course.plots.generalization import (
@@ -57,6 +58,7 @@ __all__ = [
     "cross_entropy_terms",
     "describe",
     "effective_numbers",
+    "entropy_curve",
     "fano_crossing",
     "fano_family",
     "figure1",
@@ -69,6 +71,7 @@ __all__ = [
     "gradient_arrows",
     "information_bounds",
     "information_by_size",
+    "label_probabilities",
     "memorization_split",
     "picture",
     "png",

@@ -112,6 +112,27 @@ def test_patience_is_the_papers_or_the_same_for_all_rows(row, cell, patience):
     assert all(source == cross_entropy for source in spec.sources().values())
 
 
+def test_clothing1m_has_a_column_in_limits_table_2():
+    (_, (spec, *others)), *_ = grid(TABLE2, "limit-g+init", "labels as they came", dataset="clothing1m")
+    assert (spec.noise, spec.net, spec.net_options, spec.augment, spec.seed) == (
+        "given",
+        "resnet50",
+        {},
+        "crop",
+        42,
+    )
+    optimizer = spec.member_parts()[1].optimizer
+    assert (optimizer.lr, spec.batch_size, spec.epochs, spec.patience, others) == (1e-3, 256, 400, 50, [])
+    (source,) = spec.sources().values()
+    assert source == grid(TABLE2, "ce", "labels as they came", dataset="clothing1m")[0][1][0]
+    request = replace(REQUEST, table=TABLE2, dataset="clothing1m")
+    printed = {row.name: tables.paper_value(request, row, TABLE2.cells[-1]) for row in TABLE2.rows}
+    assert printed == {
+        "ce": 68.91, "mae": 6.52, "fw": 68.70, "dmi": 71.19, "limit-g": 70.32, "limit-l": 70.35,
+        "limit-g+init": 71.39, "limit-l+init": 70.53,
+    }  # fmt: skip
+
+
 def test_few_images_are_seen_more_often_and_evaluated_less():
     (_, (spec, *_)), *_ = grid(TABLE1, "ce", "p=0.5,n=1000", "cores")
     assert (spec.train_size, spec.epochs, spec.evaluate_every) == (1000, 150, 3)
@@ -308,6 +329,7 @@ def test_each_cell_of_each_table_is_left_out_with_a_sentence_or_can_be_trained(n
     setup["optimizer"] = table.setups["other"].get("optimizer", "adam")
     table = replace(table, setups={"other": setup})
     request = Request(table, "tiny", table.protocols["quick"], table.rows, table.cells, (0,))
+    made = []
     of_a_class = 16 - 2 * bool(meta)  # twenty without the validation and the meta set
     for cell in table.cells:
         cannot_be_made = (
@@ -320,12 +342,14 @@ def test_each_cell_of_each_table_is_left_out_with_a_sentence_or_can_be_trained(n
         left_out = request.obstacles.get(cell.heading, "")
         assert bool(left_out) == cannot_be_made == (cell not in request.cells), (cell, left_out)
         assert left_out in request.left_out
-        for row in table.rows if not left_out else ():
-            spec = request.grid(row, cell)[0][1][0]
-            (method, settings), task = spec.member_parts(), spec.task()
-            assert len(task.train) == request.num_train(cell)
-            start = {network: {} for network in method.warm_start}
-            assert build_networks(Member(method, task, start=start), settings, torch.device("cpu"))
+        if not left_out:
+            made = [request.grid(row, cell)[0][1][0] for row in table.rows]
+            tasks = {spec.task().label_hash: spec.task() for spec in made}
+            assert [len(task.train) for task in tasks.values()] == [request.num_train(cell)]
+    for spec in made:  # those of the last cell that can be made
+        method, settings = spec.member_parts()
+        start = {network: {} for network in method.warm_start}
+        assert build_networks(Member(method, *tasks.values(), start=start), settings, torch.device("cpu"))
 
 
 def test_cifar_100_has_no_pair_noise_and_is_told_so_before_anything_trains(tmp_path, monkeypatch):

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from lnlib.catalog import METHODS
 from lnlib.files import write_csv, write_text
 from lnlib.papers.protocol import Metric
-from lnlib.papers.request import Request
+from lnlib.papers.request import Request, optimizer_text
 from lnlib.papers.store import LAST_EPOCHS
 
 ACCURACIES: Mapping[Metric, tuple[str, str, str, str]] = {
@@ -22,7 +23,6 @@ ACCURACIES: Mapping[Metric, tuple[str, str, str, str]] = {
 def caption(request: Request, frame: pd.DataFrame) -> str:
     """Data, budget and what the numbers are, in a few sentences."""
     protocol, table = request.protocol, request.table
-    tried = ", ".join(f"{row.name} {len(protocol.settings(row))}" for row in table.rows)
     meta = f"; meta set of {request.setup['meta_size']}" if "meta_size" in request.setup else ""
     sentences = [
         "Test accuracy in percent at each run's best noisy-validation epoch.",
@@ -30,14 +30,14 @@ def caption(request: Request, frame: pd.DataFrame) -> str:
         if "last" in table.metrics
         else "",
         f"Data: {request.dataset}{meta}; budget {protocol.name}: {protocol.title}; "
-        f"up to {request.length} epochs{_stretched(request)}; seeds {', '.join(map(str, request.seeds))}; "
-        f"settings tried: {tried}.",
+        f"up to {request.length} epochs{_stretched(request)}; seeds {_seeds(request)}.",
         f"Chosen by mean noisy-validation accuracy. Device: {_devices(frame) or 'none yet'}.",
         f"At most {request.size_limit} training images." if request.size_limit else "",
         ""
         if request.dataset in table.datasets
         else f"The paper's numbers are for {table.dataset}, ours for {request.dataset}.",
         table.note,
+        *(f"{row.paper}: {row.note}" for row in table.rows if row.note),
         f"Left out: {request.left_out}." if request.left_out else "",
     ]
     return " ".join(filter(None, sentences))
@@ -47,11 +47,43 @@ def _stretched(request: Request) -> str:
     """Which numbers of images are seen for more epochs, in brackets."""
     sizes = {cell.train_size for cell in request.table.cells}
     longer = [
-        f"n={n}: {request.length * stretch.times} epochs, evaluated every {stretch.evaluate_every}"
+        f"n={n}: {round(request.length * stretch.times)} epochs, evaluated every {stretch.evaluate_every}"
         for n, stretch in request.protocol.stretch.items()
         if n <= request.train_images and n in sizes
     ]
     return f" ({'; '.join(longer)})" if longer else ""
+
+
+def _seeds(request: Request) -> str:
+    """The seeds, and in brackets which cells have others."""
+    by_seeds: dict[str, list[str]] = {}
+    for cell in request.cells:
+        if (own := request.seeds_of(cell)) != request.seeds:
+            by_seeds.setdefault(", ".join(map(str, own)), []).append(cell.heading)
+    others = "; ".join(f"{'; '.join(headings)}: {seeds}" for seeds, headings in by_seeds.items())
+    return ", ".join(map(str, request.seeds)) + (f" ({others})" if others else "")
+
+
+def tried(request: Request) -> list[str]:
+    """The grid of every row, or its defaults; rows with the same together: "CE+GN, CE+LN: std 0.01, 0.1"."""
+    protocol = request.protocol
+    by_grid: dict[str, list[str]] = {}
+    for row in request.table.rows:
+        settings = protocol.settings(row)
+        values = {name: [*dict.fromkeys(one[name] for one in settings)] for name in settings[0]}
+        if not values:
+            defaults = METHODS[row.method].load()(**row.options).tunable
+            values = {name: [value] for name, value in defaults.items()}
+            values |= {name: ["computed"] for name in row.computed}
+        options = [f"{name} {', '.join(map(_plain, found))}" for name, found in values.items()]
+        by_grid.setdefault("; ".join(options) or "no options", []).append(row.paper)
+    lines = [f"{', '.join(rows)}: {grid}" for grid, rows in by_grid.items()]
+    optimizers = ", ".join(map(optimizer_text, protocol.optimizers))
+    return [*lines, f"each row by {optimizers}"] if optimizers else lines
+
+
+def _plain(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _devices(frame: pd.DataFrame) -> str:
@@ -73,6 +105,7 @@ def to_markdown(request: Request, frame: pd.DataFrame) -> str:
     for metric in metrics:
         lines += [f"## {metric.capitalize()}", ""] if len(metrics) > 1 else []
         lines += [*_accuracies(frame, metric), ""]
+    lines += ["## Settings tried", "", *(f"- {line}" for line in tried(request)), ""]
     lines += ["## How each number came about", "", *_origins(frame, metrics)]
     return "\n".join(lines) + "\n"
 
@@ -125,6 +158,7 @@ def write(request: Request, frame: pd.DataFrame, output: Path | str) -> list[Pat
     paths = [Path(output) / f"{stem}{suffix}" for suffix in (".csv", ".md", ".html")]
     write_csv(paths[0], frame, float_format="%.6g")
     write_text(paths[1], to_markdown(request, frame))
-    figure = plots.table_comparison(frame, request.table.title, caption(request, frame))
+    about = f"{caption(request, frame)} Settings tried: {'. '.join(tried(request))}."
+    figure = plots.table_comparison(frame, request.table.title, about)
     write_text(paths[2], plots.to_page(figure))
     return paths

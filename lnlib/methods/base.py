@@ -6,7 +6,7 @@ one number a run.
 """
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
@@ -207,6 +207,12 @@ class Method:
     def sample_weights(self, nets: Nets, data: TrainingData) -> Float[Tensor, " train"] | None:
         """What each training example counts, mean one (N,), without gradients; None where all count alike."""
         return None
+
+    def first_own_epoch(self, epochs: int, history: Mapping[str, Iterable[float]]) -> float:
+        """The first epoch (from 1) after which a run of so many epochs is not plain cross-entropy's, by what
+        its history says; infinite where that epoch never came. By default the first.
+        """
+        return 1
 
     def predict(self, nets: Nets, x: Tensor) -> Float[Tensor, "batch classes"]:
         """Logits (B, K) of images (B, C, H, W), by default the classifier's."""

@@ -1,7 +1,9 @@
 """Dimensionality-driven learning (MetaInfoNet, tables 2 and 3, row "D2L"; Ma et al., 2018)."""
 
 import copy
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from math import inf
 
 import torch
 from jaxtyping import Bool, Float
@@ -72,6 +74,11 @@ class D2L(Method):
         memory["lid"].copy_(lid_now)
         memory["lowest"].clamp_(max=lid_now)
         memory["recent"].copy_(torch.cat([memory["recent"][1:], lid_now[None]]))
+
+    def first_own_epoch(self, epochs: int, history: Mapping[str, Iterable[float]]) -> float:
+        """The epoch after the turn: that of the turn ends with the weights of the one before."""
+        turned_at = max(history["turned_at"])
+        return turned_at + 1 if turned_at else inf
 
     def report(self, nets: Nets) -> dict[str, Tensor]:
         """The epoch's LID (before going back), α, and the epoch that turned, 0 before there is one."""

@@ -1,5 +1,6 @@
 """Training on the given labels, then on the clean meta set (MetaInfoNet, tables 1-3, 6, "Fine-tuning")."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -38,6 +39,9 @@ class FineTuning(Method):
                 f"last_epochs must be smaller than the run's {data.epochs} epochs, got {self.last_epochs}; "
                 "lower it or train longer"
             )
+
+    def first_own_epoch(self, epochs: int, history: Mapping[str, Iterable[float]]) -> float:
+        return epochs - self.last_epochs + 1
 
     def loss(self, nets: Nets, batch: Batch) -> Tensor:
         is_last = batch.epoch > batch.epochs - self.last_epochs

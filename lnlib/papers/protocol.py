@@ -54,6 +54,10 @@ class Row:
     computed: tuple[Literal["forget_rate", "last_epochs", "init_epoch"], ...] = ()
     like: str = ""
     """the row whose grid and patience it has unless it has its own"""
+    oracle: str = ""
+    """what it is told that a learner would not know, in words"""
+    note: str = ""
+    """what a reader has to know of its numbers"""
 
     def options_in(self, fields: Options) -> dict[str, Any]:
         """The method's options in a run with these fields."""

@@ -3,6 +3,7 @@ theory says so.
 """
 
 import json
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -16,12 +17,15 @@ from lnlib.cli.app import app
 from lnlib.course import plots
 from lnlib.data import Dataset
 from lnlib.errors import DataUnavailable, InvalidValue
+from lnlib.methods import D2L, L2RW, CrossEntropy, FineTuning
+from lnlib.nets import MLP
 from lnlib.papers import tables, writing
 from lnlib.papers.presets import TABLES
 from lnlib.papers.request import Request, named_cells, named_rows
 from lnlib.papers.spec import GIVEN, Spec
 from lnlib.papers.store import Store
 from lnlib.papers.tables import gather, reproduce
+from lnlib.training import fit
 
 NUMBERS = range(1, 7)
 
@@ -116,6 +120,27 @@ def test_what_the_originals_give_in_epochs_follows_the_length_of_the_run():
         10,
     ]
     assert [methods["d2l", budget].init_epoch for budget in ("quick", "laptop", "paper")] == [10, 6, 40]
+
+
+def test_fine_tuning_and_d2l_are_cross_entropy_before_their_first_own_epoch(make_digits_task, monkeypatch):
+    monkeypatch.setattr("lnlib.methods.d2l.is_turning_point", lambda recent, now: now > 0)
+    task = make_digits_task(train_size=100, meta_size=20)
+    settings = {"net": MLP(8, 1), "epochs": 6, "batch_size": 50}
+    standard = fit(CrossEntropy(), task, **settings).history["loss"]
+    never = D2L(init_epoch=4, window=2)
+    for method, first in ((FineTuning(2), 5), (D2L(init_epoch=1, window=2), 5), (never, math.inf)):
+        history = fit(method, task, **settings).history
+        same = (history["loss"] == standard).tolist()
+        assert method.first_own_epoch(6, history) == first
+        assert same == [epoch < first for epoch in range(1, 7)], method
+    assert CrossEntropy().first_own_epoch(6, {}) == L2RW().first_own_epoch(6, {}) == 1
+
+
+def test_the_row_that_is_told_the_noise_says_so():
+    told = {row.name: row.oracle for table in TABLES.values() for row in table.rows if row.oracle}
+    assert told == {"co-teaching": "the share of wrong labels"}
+    given = [row for table in TABLES.values() for row in table.rows if "matrix" in row.options]
+    assert not given and all("forget_rate" not in row.computed or row.oracle for row in given)
 
 
 def test_the_noise_is_what_the_tables_say():

@@ -37,7 +37,7 @@ def test_every_number_of_the_papers_table_has_its_cell(table, dataset):
     # The numbers for noise that came with the data stand beside noise made in its place, too.
     cells = [cell for cell in table.cells if cell.printed != "real"] or table.cells[:1]
     found = [
-        tables.paper_value(request, row, cell, metric)
+        tables.paper_number(request, row, cell, metric).value
         for row in table.rows
         for cell in cells
         for metric in table.metrics

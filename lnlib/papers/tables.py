@@ -108,7 +108,8 @@ def _records(request: Request, cell: Cell, store: Store) -> list[dict[str, Any]]
             "settings": f"{len(tried[name])} of {len(request.grid(row, cell))}",
             "diverged": ", ".join(failed),
         }
-        records.append(record | _origin(request, *chosen[name]))
+        seeds = [spec.seed for spec in request.grid(row, cell)[0][1]]
+        records.append(record | _origin(seeds, *chosen[name]))
     return records
 
 
@@ -143,7 +144,7 @@ def _not_begun(result: Result, metric: Metric) -> bool:
     return bool(result.first_own_epoch > epoch)
 
 
-def _origin(request: Request, setting: Options, results: list[Result]) -> dict[str, Any]:
+def _origin(wanted: list[int], setting: Options, results: list[Result]) -> dict[str, Any]:
     """Where a cell's numbers come from."""
     seeds, best = [result.spec.seed for result in results], [result.best for result in results]
     test, validation = (
@@ -153,7 +154,7 @@ def _origin(request: Request, setting: Options, results: list[Result]) -> dict[s
     return {
         "bootstrap_std": 100 * bootstrap_std(test, results[0].test_size) if results else np.nan,
         "seeds": len(results),
-        "missing": _joined(seed for seed in request.seeds if results and seed not in seeds),
+        "missing": _joined(seed for seed in wanted if results and seed not in seeds),
         "validation": 100 * validation,
         "setting": setting_text(setting),
         "epochs": _joined(len(result.history) for result in results),

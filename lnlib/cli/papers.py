@@ -72,7 +72,7 @@ def reproduce(
         list[int] | None, typer.Option(help="A seed; may be repeated. The budget's unless given.")
     ] = None,
     budget: Annotated[
-        str, typer.Option(help="quick, laptop, paper, or equal (the same patience and grids for all).")
+        str, typer.Option(help="quick, cores, paper, or equal (the same patience and grids for all).")
     ] = "quick",
     epochs: Annotated[int | None, typer.Option(help="Epochs, in place of the budget's.")] = None,
     train_size: Annotated[

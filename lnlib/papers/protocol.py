@@ -126,7 +126,7 @@ class Cell:
 class Stretch:
     """How many times the epochs are trained, and after how many of them a run is evaluated."""
 
-    times: int = 1
+    times: float = 1.0
     evaluate_every: int = 1
 
 
@@ -135,18 +135,23 @@ class Protocol:
     """What `--budget` chooses: epochs, patience, grids, seeds, and what is made unless asked for more.
 
     With few training images an epoch has few steps: `stretch` says by the number of images what is then done.
+    `setups` are fields of a spec by data set ("other" for another), in place of the table's; `epochs` and the
+    most training images, `train_size`, may be among them.
     """
 
     name: str
     title: str
     epochs: int | None = None
     """the table's own unless given"""
-    train_size: int | None = None
-    """at most so many training images"""
     seeds: tuple[int, ...] | None = None
     """the table's own unless given"""
+    cell_seeds: Mapping[str, Mapping[str, tuple[int, ...]]] = field(default_factory=dict)
+    """of cells that have others, by table and heading"""
     grids: Mapping[str, tuple[Options, ...]] = field(default_factory=dict)
     """the settings to try, by row"""
+    optimizers: tuple[Options, ...] = ()
+    """to try with each setting of every row, the `name` and options of each; the table's own unless given"""
+    setups: Mapping[str, Options] = field(default_factory=dict)
     cells: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """by table; all where it is missing"""
     stretch: Mapping[int, Stretch] = field(default_factory=dict)
@@ -159,8 +164,12 @@ class Protocol:
         return own.get(row.name, own.get(row.like, own.get("others")))
 
     def settings(self, row: Row) -> tuple[Options, ...]:
-        """The settings from which noisy validation chooses."""
+        """The settings from which noisy validation chooses, beside the optimisers."""
         return self.grids.get(row.name, self.grids.get(row.like, ({},)))
+
+    def setup(self, dataset: str) -> Options:
+        """The fields of a spec that take the place of the table's."""
+        return self.setups.get(dataset, self.setups.get("other", {}))
 
 
 @dataclass(frozen=True, config=NO_MISSPELLINGS)

@@ -2,14 +2,19 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import product
 from typing import Any
 
+import torch
+from torch import nn
+
 from lnlib.catalog import METHODS
+from lnlib.data.task import Task
 from lnlib.errors import InvalidValue, UnknownName, unknown_name
 from lnlib.papers.presets import TABLES
-from lnlib.papers.protocol import Cell, Options, Protocol, Row, Stretch, Table
+from lnlib.papers.protocol import Cell, Options, Protocol, Row, Table
 from lnlib.papers.spec import GIVEN, Spec
 
 Grid = list[tuple[Options, tuple[Spec, ...]]]
@@ -52,6 +57,8 @@ class Request:
         if budget not in found.protocols:
             raise unknown_name("budget", budget, found.protocols)
         protocol = found.protocols[budget]
+        if seeds:
+            protocol = replace(protocol, cell_seeds={})
         request = cls(
             found,
             dataset,
@@ -62,7 +69,7 @@ class Request:
             epochs,
             train_size,
         )
-        request.grid(request.rows[0], request.asked[0])  # its specs check seeds, epochs and sizes
+        request._first(request.asked[0])  # its specs check seeds, epochs and sizes
         if request.length < 2 and any(row.method == "fine-tuning" for row in request.rows):
             n = request.length
             raise InvalidValue(f"fine-tuning needs an epoch of each kind, got {n}; try --epochs 2 or --rows")
@@ -75,17 +82,24 @@ class Request:
     @property
     def length(self) -> int:
         """The epochs of a run that nothing stretches or stops."""
-        return next(n for n in (self.epochs, self.protocol.epochs, self.table.epochs) if n is not None)
+        own = self.protocol.setup(self.dataset).get("epochs")
+        return next(n for n in (self.epochs, own, self.protocol.epochs, self.table.epochs) if n is not None)
+
+    def seeds_of(self, cell: Cell) -> tuple[int, ...]:
+        """The seeds of a cell's runs."""
+        return self.protocol.cell_seeds.get(self.table.name, {}).get(cell.heading, self.seeds)
 
     @property
     def setup(self) -> Options:
         """The fields of a spec that the data set decides."""
-        return self.table.setup(self.dataset)
+        chosen = {**self.table.setup(self.dataset), **self.protocol.setup(self.dataset)}
+        return {name: value for name, value in chosen.items() if name not in ("epochs", "train_size")}
 
     @property
     def size_limit(self) -> int | None:
         """At most so many training images, by the request or its protocol; None for all."""
-        return min((n for n in (self.train_size, self.protocol.train_size) if n is not None), default=None)
+        usual = self.protocol.setup(self.dataset).get("train_size")
+        return min((n for n in (self.train_size, usual) if n is not None), default=None)
 
     @cached_property
     def _left(self) -> int:
@@ -113,7 +127,9 @@ class Request:
                 "or --train-size leaves"
             )
         try:
-            num_train = spec.sizes().train
+            task, num_train = spec.task(), spec.sizes().train
+            for row in self.rows:
+                self._try(row, cell, task)
         except InvalidValue as error:
             return str(error)
         if num_train % spec.batch_size == 1 and not spec.drop_last:
@@ -122,6 +138,14 @@ class Request:
                 f"cannot normalise; try --train-size {num_train - 1}"
             )
         return ""
+
+    def _try(self, row: Row, cell: Cell, task: Task) -> None:
+        """Raise `InvalidValue` where a row cannot be trained on the task; nothing large is built."""
+        method, settings = self.grid(row, cell)[0][1][0].member_parts()
+        if settings.augment:
+            settings.augment.shape(task.image_shape)
+        with torch.device("meta"):  # where nothing is drawn
+            method.networks(lambda role: nn.Linear(1, 1), task.visible)
 
     def num_train(self, cell: Cell) -> int:
         """How many images the runs of a cell are trained on."""
@@ -164,16 +188,18 @@ class Request:
         if patience != fields["patience"] and METHODS[row.method].load()(**options).warm_start:
             fields["source_options"] = {"patience": patience}
         fields["method"] = row.method
-        grid = []
-        for setting in self.protocol.settings(row):
-            fields["method_options"] = {**options, **setting}
-            grid.append((setting, tuple(Spec.parse({**fields, "seed": seed}) for seed in self.seeds)))
+        grid: Grid = []
+        for setting, optimizer in product(self.protocol.settings(row), self.protocol.optimizers or ({},)):
+            changed = {"method_options": {**options, **setting}, **_with_optimizer(fields, optimizer)}
+            shown = {**setting, **({"optimizer": optimizer_text(optimizer)} if optimizer else {})}
+            specs = [Spec.parse({**fields, **changed, "seed": seed}) for seed in self.seeds_of(cell)]
+            grid.append((shown, tuple(specs)))
         return grid
 
     def _fields(self, row: Row, cell: Cell) -> dict[str, Any]:
         """The fields of a cell's runs that no setting or seed changes."""
-        stretch = self.protocol.stretch.get(cell.train_size or 0, Stretch())
-        epochs = self.length * stretch.times
+        stretch = self.protocol.stretch.get(cell.train_size or 0)
+        epochs = round(self.length * stretch.times) if stretch else self.length
         # All images are written in one way, so that runs are shared, and looked for only where it matters.
         binds = self.size_limit is not None and self.size_limit < self._left
         sizes = (cell.train_size, self.size_limit if binds else None)
@@ -183,13 +209,29 @@ class Request:
             "dataset": self.dataset,
             "train_size": min((n for n in sizes if n is not None), default=None),
             "epochs": epochs,
-            "evaluate_every": stretch.evaluate_every,
             "patience": self.protocol.patience_of(row, cell.noise),
         }
+        if stretch:
+            fields["evaluate_every"] = stretch.evaluate_every
         if self.table.milestones:
             steps = [round(step / self.table.epochs * epochs) for step in self.table.milestones]
             fields["optimizer_options"] = {**self.setup.get("optimizer_options", {}), "milestones": steps}
         return fields
+
+
+def _with_optimizer(fields: Options, optimizer: Options) -> dict[str, Any]:
+    """What another optimiser changes; of the same kind it keeps the options that it does not name."""
+    if not optimizer:
+        return {}
+    own = {name: value for name, value in optimizer.items() if name != "name"}
+    kept = fields["optimizer_options"] if fields.get("optimizer") == optimizer["name"] else {}
+    return {"optimizer": optimizer["name"], "optimizer_options": {**kept, **own}}
+
+
+def optimizer_text(optimizer: Options) -> str:
+    """An optimiser to try in words: "sgd (lr 0.02)"."""
+    own = ", ".join(f"{name} {value:g}" for name, value in optimizer.items() if name != "name")
+    return f"{optimizer['name']} ({own})"
 
 
 # What --rows and --cells name.

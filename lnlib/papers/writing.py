@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from lnlib.catalog import METHODS
 from lnlib.files import write_csv, write_text
 from lnlib.papers.protocol import Metric
-from lnlib.papers.request import Request
+from lnlib.papers.request import Request, optimizer_text
 from lnlib.papers.store import LAST_EPOCHS
 from lnlib.papers.tables import column
 
@@ -32,7 +33,6 @@ ORIGINS = {
 def caption(request: Request, frame: pd.DataFrame) -> str:
     """Data, budget and what the numbers are, in a few sentences."""
     protocol, table = request.protocol, request.table
-    tried = ", ".join(f"{row.name} {len(protocol.settings(row))}" for row in table.rows)
     meta = f"; meta set of {request.setup['meta_size']}" if "meta_size" in request.setup else ""
     sentences = [
         "Test accuracy in percent at each run's best noisy-validation epoch.",
@@ -40,14 +40,14 @@ def caption(request: Request, frame: pd.DataFrame) -> str:
         if "last" in table.metrics
         else "",
         f"Data: {request.dataset}{meta}; budget {protocol.name}: {protocol.title}; "
-        f"up to {request.length} epochs{_stretched(request)}; seeds {', '.join(map(str, request.seeds))}; "
-        f"settings tried: {tried}.",
+        f"up to {request.length} epochs{_stretched(request)}; seeds {_seeds(request)}.",
         f"Chosen by mean noisy-validation accuracy. Device: {_devices(frame) or 'none yet'}.",
         f"At most {request.size_limit} training images." if request.size_limit else "",
         ""
         if request.dataset in table.datasets
         else f"The paper's numbers are for {table.dataset}, ours for {request.dataset}.",
         table.note,
+        *(f"{row.paper}: {row.note}" for row in table.rows if row.note),
         f"Left out: {request.left_out}." if request.left_out else "",
     ]
     return " ".join(filter(None, sentences))
@@ -57,11 +57,43 @@ def _stretched(request: Request) -> str:
     """Which numbers of images are seen for more epochs, in brackets."""
     sizes = {cell.train_size for cell in request.table.cells}
     longer = [
-        f"n={n}: {request.length * stretch.times} epochs, evaluated every {stretch.evaluate_every}"
+        f"n={n}: {round(request.length * stretch.times)} epochs, evaluated every {stretch.evaluate_every}"
         for n, stretch in request.protocol.stretch.items()
         if n <= request.train_images and n in sizes
     ]
     return f" ({'; '.join(longer)})" if longer else ""
+
+
+def _seeds(request: Request) -> str:
+    """The seeds, and in brackets which cells have others."""
+    by_seeds: dict[str, list[str]] = {}
+    for cell in request.cells:
+        if (own := request.seeds_of(cell)) != request.seeds:
+            by_seeds.setdefault(", ".join(map(str, own)), []).append(cell.heading)
+    others = "; ".join(f"{'; '.join(headings)}: {seeds}" for seeds, headings in by_seeds.items())
+    return ", ".join(map(str, request.seeds)) + (f" ({others})" if others else "")
+
+
+def tried(request: Request) -> list[str]:
+    """The grid of every row, or its defaults; rows with the same together: "CE+GN, CE+LN: std 0.01, 0.1"."""
+    protocol = request.protocol
+    by_grid: dict[str, list[str]] = {}
+    for row in request.table.rows:
+        settings = protocol.settings(row)
+        values = {name: [*dict.fromkeys(one[name] for one in settings)] for name in settings[0]}
+        if not values:
+            defaults = METHODS[row.method].load()(**row.options).tunable
+            values = {name: [value] for name, value in defaults.items()}
+            values |= {name: ["computed"] for name in row.computed}
+        options = [f"{name} {', '.join(map(_plain, found))}" for name, found in values.items()]
+        by_grid.setdefault("; ".join(options) or "no options", []).append(row.paper)
+    lines = [f"{', '.join(rows)}: {grid}" for grid, rows in by_grid.items()]
+    optimizers = ", ".join(map(optimizer_text, protocol.optimizers))
+    return [*lines, f"each row by {optimizers}"] if optimizers else lines
+
+
+def _plain(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _devices(frame: pd.DataFrame) -> str:
@@ -82,7 +114,7 @@ def reading(request: Request, frame: pd.DataFrame) -> str:
     standing = [column("not_begun", metric) for metric in request.table.metrics]
     sentences = {
         "Paper → ours (ours − paper).": same.any(),
-        "The paper's number stands in brackets, grey, and nothing is subtracted, where it is for other data, "
+        "The paper's number stands in brackets, and nothing is subtracted, where it is for other data, "
         "another network or number of training images.": not same.all(),
         "± is a standard deviation over seeds, the paper's over its trials; of one seed there is none.": True,
         f"Bold: the best, by the mean over the seeds that all rows have. {TIED}: not distinguishable from "
@@ -115,6 +147,7 @@ def to_markdown(request: Request, frame: pd.DataFrame) -> str:
     for metric in metrics:
         lines += [f"## {metric.capitalize()}", ""] if len(metrics) > 1 else []
         lines += [*_cells(frame, metric), ""]
+    lines += ["## Settings tried", "", *(f"- {line}" for line in tried(request)), ""]
     origins = overview(frame, metrics, bold="**{}**", grey="*{}*")
     lines += ["## How each number came about", "", *_markdown([*origins], origins.to_numpy().tolist())]
     return "\n".join(lines) + "\n"
@@ -156,7 +189,7 @@ def overview(
                 f"ours − paper{tail}": "" if np.isnan(by) else _signed(by),
                 f"behind (s.e.){tail}": "" if np.isnan(behind) else f"{behind:.1f} ({error:.1f})",
             }
-        line |= {"seeds": _seeds(record)} | {title: _text(record[name]) for name, title in ORIGINS.items()}
+        line |= {"seeds": _counted(record)} | {title: _text(record[name]) for name, title in ORIGINS.items()}
         lines.append(line)
     texts = pd.DataFrame(lines)
     return texts[[name for name in texts if (texts[name] != "").any()]]
@@ -169,7 +202,7 @@ def cell_text(record: Mapping[Any, Any], metric: Metric = "best", bold: str = "{
     if np.isnan(ours):
         return f"{before}diverged" if record["diverged"] else before.strip()
     difference = "" if np.isnan(by) else f" ({_signed(by)})"
-    seeds = f", {_seeds(record)} seeds" if record["missing"] else ""
+    seeds = f", {_counted(record)} seeds" if record["missing"] else ""
     return f"{before}{our_text(record, metric, bold)}{difference}{seeds}"
 
 
@@ -193,7 +226,7 @@ def _with_std(record: Mapping[Any, Any], number: str, spread: str, metric: Metri
     return "" if np.isnan(value) else f"{value:.1f}" if np.isnan(std) else f"{value:.1f} ± {std:.1f}"
 
 
-def _seeds(record: Mapping[Any, Any]) -> str:
+def _counted(record: Mapping[Any, Any]) -> str:
     """ "5", or "3 of 5"."""
     done, lacks = record["seeds"], len(record["missing"].split())
     return f"{done} of {done + lacks}" if lacks else str(done)
@@ -224,6 +257,10 @@ def write(request: Request, frame: pd.DataFrame, output: Path | str) -> list[Pat
     write_text(paths[1], to_markdown(request, frame))
     plain = frame.map(lambda value: html.escape(value) if isinstance(value, str) else value)
     texts = overview(plain, request.table.metrics, "<b>{}</b>", '<span style="color: #888888">{}</span>')
-    words = [reading(request, frame), caption(request, frame)]
+    words = [
+        reading(request, frame),
+        caption(request, frame),
+        f"Settings tried: {'. '.join(tried(request))}.",
+    ]
     write_text(paths[2], plots.table_page(frame, request.table.title, words, texts))
     return paths

@@ -80,7 +80,7 @@ FITTING: dict[str, Sequence[str]] = {
     "net": tuple(NETS),
     "optimizer": ("adam", "sgd"),
     "rate": ("0", "0.3", "0.95"),
-    "budget": ("quick", "laptop", "full"),
+    "budget": ("quick", "cores", "full"),
     "table": tuple(TABLES),
     "rows": ("ce", "limit-l", "standard"),
     "cells": ("p=0.5", "p=0.5,n=all", "n=1000", "factor=20"),

@@ -1,21 +1,30 @@
 """The papers' tables as data: numbers, rows, cells and protocols, and how a part of them is asked for."""
 
+import hashlib
+import json
+import pickle
 import random
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
+import torchvision.datasets
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from lnlib import data
 from lnlib.catalog import METHODS
+from lnlib.data import Dataset
 from lnlib.errors import InvalidValue, UnknownName
 from lnlib.papers import presets, tables
 from lnlib.papers.presets import TABLES
 from lnlib.papers.printed import paper_table
 from lnlib.papers.request import Request, named_cells, named_rows
 from lnlib.papers.spec import Spec
+from lnlib.training import Member
+from lnlib.training.building import build_networks
 
 TABLE1, TABLE2 = TABLES["limit-table1"], TABLES["limit-table2"]
 
@@ -35,7 +44,9 @@ def test_every_number_of_the_papers_table_has_its_cell(table, dataset):
         ours = ours[ours["rate"] == 0.4]
     request = replace(REQUEST, table=table, dataset=dataset)
     # The numbers for noise that came with the data stand beside noise made in its place, too.
-    cells = [cell for cell in table.cells if cell.printed != "real"] or table.cells[:1]
+    came_noisy = [cell for cell in table.cells if cell.printed == "real"][:1]
+    made = [cell for cell in table.cells if cell.printed != "real"]
+    cells = came_noisy if dataset in ("clothing1m", "animal-10n") else made
     found = [
         tables.paper_number(request, row, cell, metric).value
         for row in table.rows
@@ -102,10 +113,73 @@ def test_patience_is_the_papers_or_the_same_for_all_rows(row, cell, patience):
 
 
 def test_few_images_are_seen_more_often_and_evaluated_less():
-    (_, (spec, *_)), *_ = grid(TABLE1, "ce", "p=0.5,n=1000", "laptop", epochs=4)
-    assert (spec.train_size, spec.epochs, spec.evaluate_every) == (1000, 40, 2)
-    (_, (spec, *_)), *_ = grid(TABLE1, "ce", "p=0.5,n=all", "laptop", epochs=4)
+    (_, (spec, *_)), *_ = grid(TABLE1, "ce", "p=0.5,n=1000", "cores")
+    assert (spec.train_size, spec.epochs, spec.evaluate_every) == (1000, 150, 3)
+    (_, (spec, *_)), *_ = grid(TABLE1, "ce", "p=0.5,n=1000", "cores", epochs=4)
+    assert (spec.train_size, spec.epochs, spec.evaluate_every) == (1000, 50, 3)
+    (_, (spec, *_)), *_ = grid(TABLE1, "ce", "p=0.5,n=all", "cores", epochs=4)
     assert (spec.train_size, spec.epochs, spec.evaluate_every) == (None, 4, 1)
+
+
+def number_of_runs(request):
+    return sum(
+        len(specs) for cell in request.asked for row in request.rows for _, specs in request.grid(row, cell)
+    )
+
+
+def test_two_cores_make_these_runs_of_limits_table_1():
+    request = Request.parse("limit-table1", budget="cores")
+    # CE, MAE and FW have nothing to choose, the other eight rows two settings each.
+    settings = 3 * 1 + 8 * 2
+    seeds = 3 * 5 + 2 * 3 + 1  # of n = 1000; of n = all with noise; without
+    assert number_of_runs(request) == settings * seeds == 418
+    assert {spec.seed for _, specs in request.grid(request.rows[0], request.asked[0]) for spec in specs} == {
+        42, 43, 44, 45, 46,
+    }  # fmt: skip
+    assert number_of_runs(Request.parse("limit-table1", budget="cores", seeds=[7])) == settings * 6
+    assert number_of_runs(Request.parse("limit-table2", budget="cores")) == (3 * 1 + 5 * 2) * 3
+
+
+@pytest.mark.parametrize(
+    ("number", "rows", "cells", "seeds"), [(1, 8, 4, 3), (2, 13, 3, 3), (3, 13, 3, 3), (4, 5, 2, 5)]
+)
+def test_two_cores_make_these_runs_of_metainfonets_tables(number, rows, cells, seeds):
+    request = Request.parse(f"metainfonet-table{number}", budget="cores")
+    assert number_of_runs(request) == 3 * rows * cells * seeds
+    optimizers = [
+        [json.dumps([spec.optimizer, spec.optimizer_options]) for _, (spec, *_) in request.grid(row, cell)]
+        for row in request.rows
+        for cell in request.asked
+    ]
+    assert all(found == optimizers[0] for found in optimizers) and len(set(optimizers[0])) == 3
+    sgd, slower, adam = (json.loads(text) for text in optimizers[0])
+    steps = [12, 16] if number == 3 else [13, 17]  # 30 and 40 of 50 epochs, or 80 and 100 of 120
+    schedule = {"momentum": 0.9, "weight_decay": 5e-4, "milestones": steps}
+    assert {name: sgd[1][name] for name in schedule} == schedule and (sgd[0], sgd[1]["lr"]) == ("sgd", 0.1)
+    assert slower == ["sgd", sgd[1] | {"lr": 0.02}] and adam == ["adam", {"lr": 1e-3}]
+
+
+@pytest.mark.parametrize("table", ["limit-table2", "metainfonet-table4"])
+def test_two_cores_train_a_small_network_on_ten_thousand_pictures_of_cifar(table, monkeypatch):
+    pictures = of_classes(10, each=5000)
+    monkeypatch.setattr("lnlib.papers.spec.load", lambda name: pictures)
+    request = Request.parse(
+        table, "cifar-10-jpeg", "cores", cells=["p=0.4"], rows=["ce" if "limit" in table else "l2rw"]
+    )
+    spec = request.specs()[0]
+    assert (spec.net, spec.train_size, spec.sizes().train) == ("cnn", 10_000, 10_000)
+    assert spec.epochs == (60 if "limit" in table else 40)
+    assert Request.parse(table, "cifar-10-jpeg", "paper", cells=["p=0.4"]).specs()[0].train_size is None
+
+
+def test_every_setting_of_the_short_grids_is_one_of_the_papers():
+    for table in (TABLE1, TABLE2):
+        short, full = table.protocols["cores"], table.protocols["paper"]
+        for row in table.rows:
+            assert len(short.settings(row)) == min(2, len(full.settings(row)))
+            assert [setting for setting in short.settings(row) if setting not in full.settings(row)] == []
+    for row in ("ce+gn", "ce+ln"):
+        assert {setting["scale"] for setting, _ in grid(TABLE1, row, "p=0.5,n=all", "quick")} == {"reference"}
 
 
 def test_what_is_listed_is_combined_in_the_order_of_its_names():
@@ -171,7 +245,12 @@ def test_cells_are_selected_by_parts_of_their_headings():
         "1000",
     ]
     assert [cell.noise for cell in named_cells(TABLE2, ["p=0.4"])] == ["uniform", "pair"]
-    assert named_cells(TABLE2, ["pair"]) == named_cells(TABLE2, ["noise=pair"]) == TABLE2.cells[5:]
+    assert named_cells(TABLE2, ["pair"]) == named_cells(TABLE2, ["noise=pair"]) == TABLE2.cells[5:9]
+    assert (
+        named_cells(TABLE2, ["labels as they came"])
+        == named_cells(TABLE2, ["noise=real"])
+        == TABLE2.cells[9:]
+    )
     assert [row.name for row in named_rows(TABLE1, ["LIMIT_L -S", "mae"])] == ["mae", "limit-l-s"]
 
 
@@ -196,7 +275,7 @@ def test_cells_are_selected_by_parts_of_their_headings():
         (
             {"table": "limit-table2", "cells": ["noise=pair,p=0.8"]},
             UnknownName,
-            "'noise=pair,p=0.8': known are 'uniform, p=0', .*'pair, p=0.4', or parts of these",
+            "'noise=pair,p=0.8': known are 'uniform, p=0', .*'pair, p=0.4', 'labels as they came', or",
         ),
         ({"seeds": [-1]}, InvalidValue, "seed must be at least 0, got -1"),
         ({"epochs": 0}, InvalidValue, "epochs.* got 0"),
@@ -206,3 +285,74 @@ def test_cells_are_selected_by_parts_of_their_headings():
 def test_bad_requests_are_refused_before_anything_trains(fields, error, message):
     with pytest.raises(error, match=message):
         Request.parse(**{"table": "limit-table1", **fields})
+
+
+# What a data set cannot make is left out before anything trains.
+
+
+def of_classes(count, each=20):
+    """So many black training images of each class, and as many test images."""
+    labels = torch.arange(each * count) % count
+    images = torch.zeros(each * count, 3, 5, 5, dtype=torch.uint8)
+    names = tuple(f"class {label}" for label in range(count))
+    return Dataset("tiny", images, labels, images, labels, names, (0.5,) * 3, (0.3,) * 3)
+
+
+@pytest.mark.parametrize("count", [*range(2, 13), 100])
+@pytest.mark.parametrize("name", TABLES)
+def test_each_cell_of_each_table_is_left_out_with_a_sentence_or_can_be_trained(name, count, monkeypatch):
+    monkeypatch.setattr("lnlib.papers.spec.load", lambda name: of_classes(count))
+    table = TABLES[name]
+    meta = {"meta_size": 2 * count} if "meta_size" in table.setups["other"] else {}
+    setup = {"net": "mlp", "net_options": {"width": 4}, "batch_size": 10_000, **meta}
+    setup["optimizer"] = table.setups["other"].get("optimizer", "adam")
+    table = replace(table, setups={"other": setup})
+    request = Request(table, "tiny", table.protocols["quick"], table.rows, table.cells, (0,))
+    of_a_class = 16 - 2 * bool(meta)  # twenty without the validation and the meta set
+    for cell in table.cells:
+        cannot_be_made = (
+            cell.noise == "given"
+            or (cell.noise == "pair" and count != 10)
+            or (cell.noise == "flip" and cell.rate > 0 and cell.noise_options["targets"] >= count)
+            or cell.imbalance > of_a_class
+            or (cell.train_size or 0) > of_a_class * count
+        )
+        left_out = request.obstacles.get(cell.heading, "")
+        assert bool(left_out) == cannot_be_made == (cell not in request.cells), (cell, left_out)
+        assert left_out in request.left_out
+        for row in table.rows if not left_out else ():
+            spec = request.grid(row, cell)[0][1][0]
+            (method, settings), task = spec.member_parts(), spec.task()
+            assert len(task.train) == request.num_train(cell)
+            start = {network: {} for network in method.warm_start}
+            assert build_networks(Member(method, task, start=start), settings, torch.device("cpu"))
+
+
+def test_cifar_100_has_no_pair_noise_and_is_told_so_before_anything_trains(tmp_path, monkeypatch):
+    monkeypatch.setenv("LNLIB_DATA", str(tmp_path))
+    names = {"fine_label_names": [f"class {label}" for label in range(100)]}
+    parts = {"meta": pickle.dumps(names, protocol=2)}
+    for part, size in (("train", 1000), ("test", 200)):
+        rows = {
+            "data": np.zeros((size, 3 * 32 * 32), dtype=np.uint8),
+            "fine_labels": [*range(100)] * (size // 100),
+        }
+        parts[part] = pickle.dumps(rows, protocol=2)
+    folder = tmp_path / "cifar-100-python"
+    folder.mkdir()
+    sums = {}
+    for part, content in parts.items():
+        (folder / part).write_bytes(content)
+        sums[part] = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    kind = torchvision.datasets.CIFAR100
+    monkeypatch.setattr(kind, "train_list", [["train", sums["train"]]])
+    monkeypatch.setattr(kind, "test_list", [["test", sums["test"]]])
+    monkeypatch.setattr(kind, "meta", kind.meta | {"md5": sums["meta"]})
+    assert data.load("cifar-100").num_classes == 100
+    request = Request.parse("limit-table2", "cifar-100", "quick")
+    assert [cell.heading for cell in request.cells] == ["uniform, p=0.4"]
+    assert request.left_out.startswith("pair, p=0.4 (the pairs of 'limit' are CIFAR-10's and need 10 classes")
+    with pytest.raises(
+        InvalidValue, match=r"pair, p=0\.1 of limit-table2: the pairs of .* try other --cells"
+    ):
+        Request.parse("limit-table2", "cifar-100", cells=["pair"])

@@ -25,7 +25,7 @@ ELSEWHERE = {
     "python3 -m venv .venv": "`make lab` runs it",
     "lnlib data fetch mnist": "test_data.py runs it without network and with a mirror",
     "lnlib figures limit-fig1 --dataset mnist --budget full": "hours; quick below, figures/ holds it",
-    "lnlib reproduce limit-table1 --dataset mnist --budget laptop": "hours; digits above, figures/ holds it",
+    "lnlib reproduce limit-table1 --dataset mnist --budget cores": "hours; digits above, figures/ holds it",
 }
 
 

@@ -157,6 +157,59 @@ def test_the_table_is_written_for_people_and_for_programs(tmp_path):
     assert "Plotly.newPlot" in html and "p=0.5, n=all" in html
 
 
+def test_the_page_says_which_settings_of_each_row_were_tried(tmp_path):
+    request = Request.parse("limit-table1", budget="cores")
+    assert writing.tried(request) == [
+        "CE, MAE, FW: no options",
+        "CE+GN, CE+LN: std 0.01, 0.1; scale reference",
+        "DMI: lr 0.001, 0.0001",
+        "Soft reg. (eq. 11): lam 0.01, 0.1; beta 0",
+        "LIMIT_G +S: beta 3, 10; sigma 0.1",
+        "LIMIT_L +S: beta 3, 10; sigma 0.1414",
+        "LIMIT_G -S, LIMIT_L -S: beta 3, 10",
+    ]
+    frame = gather(request, Store(tmp_path / "runs"))
+    assert "\n- DMI: lr 0.001, 0.0001\n" in writing.to_markdown(request, frame)
+    page = writing.write(request, frame, tmp_path)[2].read_text(encoding="utf-8")
+    assert "CE+GN, CE+LN: std 0.01, 0.1; scale reference" in page
+    caption = writing.caption(request, frame)
+    assert (
+        "seeds 42, 43, 44 (p=0, n=1000; p=0.5, n=1000; p=0.8, n=1000: 42, 43, 44, 45, 46; p=0, n=all: 42)"
+        in caption
+    )
+    assert "up to 12 epochs (n=1000: 150 epochs, evaluated every 3)" in caption
+
+
+def test_a_row_that_chooses_nothing_shows_its_defaults_and_all_rows_their_optimisers():
+    lines = writing.tried(Request.parse("metainfonet-table2", budget="cores"))
+    assert lines[-1] == "each row by sgd (lr 0.1), sgd (lr 0.02), adam (lr 0.001)"
+    assert {
+        "Focal loss: gamma 1",
+        "Co-teaching: forget_rate computed; exponent 1",
+        "Bootstrap: beta 0.8",
+    } <= {*lines}
+    paper = writing.tried(Request.parse("metainfonet-table2", budget="paper"))
+    assert {"Focal loss: gamma 0.5, 1, 2", "MetaInfoNet: lam 0, 0.01, 0.03, 0.1, 0.3, 1"} <= {*paper}
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ("limit-table1", ["plain random", "mean over batches", "three seeds, not five", "No weight decay"]),
+        ("limit-table2", ["end at 10 for pair noise with a Laplace q", "no pretrained weights"]),
+        ("metainfonet-table1", ["biases and BatchNorm decay", "L2RW: under Table 1's schedule it collapses"]),
+        ("metainfonet-table5", ["the meta set comes from the clean validation images"]),
+        ("metainfonet-table6", ["On ANIMAL-10N the meta set comes from the test images"]),
+    ],
+)
+def test_the_caption_says_where_the_protocol_is_not_the_papers(table, said, tmp_path):
+    request = Request.parse(table)
+    caption = writing.caption(request, gather(request, Store(tmp_path)))
+    assert [words for words in said if words not in caption] == []
+    # Of the photographs the meta set is not taken from the training images.
+    assert ("taken away from the training images" in caption) == (table == "metainfonet-table1")
+
+
 @pytest.mark.slow
 def test_table_2_trains_resnet_34_with_augmentation_on_images_of_cifars_shape(tmp_path, monkeypatch):
     rng = np.random.default_rng(0)
@@ -178,7 +231,7 @@ def test_table_2_trains_resnet_34_with_augmentation_on_images_of_cifars_shape(tm
     request = Request.parse(
         "limit-table2",
         dataset="cifar-10-jpeg",
-        budget="laptop",
+        budget="quick",
         rows=["limit-l+init"],
         cells=["noise=uniform,p=0.4"],
         epochs=1,

@@ -46,10 +46,12 @@ def read(
     tried: Options = {
         kind: {row: settings(grid) for row, grid in by_row.items()} for kind, by_row in grids.items()
     }
-    known = {
-        name: Protocol(name=name, **{**fields, "grids": tried[kind] if (kind := fields.get("grids")) else {}})
-        for name, fields in protocols.items()
-    }
+
+    def protocol(name: str, grids: str = "", setups: Options | None = None, **fields: Any) -> Protocol:
+        own = {dataset: setup(values, setups or {}) for dataset, values in (setups or {}).items()}
+        return Protocol(name=name, grids=tried[grids] if grids else {}, setups=own, **fields)
+
+    known = {name: protocol(name, **fields) for name, fields in protocols.items()}
 
     def table(name: str, headed_by: Any, note: str = "", **fields: Any) -> Table:
         own = {

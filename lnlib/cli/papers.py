@@ -1,7 +1,7 @@
 """`lnlib figures` and `reproduce`: the papers' figures and tables."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -9,6 +9,12 @@ from lnlib.cli.course import name_browser_for_figures
 from lnlib.cli.options import AsJson, Dataset
 from lnlib.cli.output import Update, note, print_json, print_table, progress, say
 from lnlib.cli.runs import say_waiting
+
+if TYPE_CHECKING:
+    from lnlib.papers.runner import Outlook
+
+ORIGINS = ["bootstrap over test images", "settings tried", "validation", "epochs", "best epoch", "device"]
+"""What the files say of a number and the screen has no room for."""
 
 
 def figures(
@@ -82,26 +88,41 @@ def reproduce(
     from lnlib.files import check_writable
     from lnlib.papers import tables, writing
     from lnlib.papers.request import Request
+    from lnlib.papers.store import Store
 
     request = Request.parse(table, dataset, budget, rows, cells, seeds, epochs, train_size)
     check_writable(output / "table")
     if request.left_out:
         note(f"note: left out: {request.left_out}")
+    note(f"{table}: {_outlook_text(tables.outlook(request, Store()))}")
     with progress() as begin:
         update = begin(table)
         frame = tables.reproduce(request, None, lambda what, share: update(share, what), say_waiting)
         update(1.0, table)
     paths = writing.write(request, frame, output)
+    missing = writing.missing(frame)
     if as_json:
-        return print_json({"files": paths, "cells": frame.to_dict("records")})
-    made = frame[frame["ours"].notna() | (frame["diverged"] != "")]
-    metrics = request.table.metrics
+        return print_json({"files": paths, "cells": frame.to_dict("records"), "missing": missing})
     say(request.table.title)
-    lines = []
-    for record in made.to_dict("records"):
-        line = {name: record[name] for name in ("row", "cell")}
-        for metric in metrics:
-            line["paper → ours" + f", {metric}" * (len(metrics) > 1)] = writing.cell_text(record, metric)
-        lines.append(line | {name: record[name] for name in ("setting", "seeds", "diverged")})
-    print_table(lines)
+    shown = writing.overview(frame, request.table.metrics).drop(columns=ORIGINS, errors="ignore")
+    print_table(shown.to_dict("records"))
+    if missing:
+        say(f"missing: {missing}")
     say(*paths)
+
+
+def _outlook_text(outlook: "Outlook") -> str:
+    """How far a table is and what it takes, in a line."""
+    cells, runs = (f"{done} of {total}" for done, total in (outlook[:2], outlook[2:4]))
+    rest = f"; the rest takes about {_duration(outlook.seconds)} here" if outlook.seconds else ""
+    return f"{cells} cells and {runs} runs are made{rest}"
+
+
+def _duration(seconds: float) -> str:
+    """A time in words: "40 s", "12 min", "3.3 hours"."""
+    minutes, hours = seconds / 60, seconds / 3600
+    if minutes < 1.5:
+        return f"{max(1, round(seconds))} s"
+    if hours < 1.5:
+        return f"{round(minutes)} min"
+    return f"{round(hours, 1):g} hours" if hours < 48 else f"{round(hours / 24, 1):g} days"

@@ -55,13 +55,20 @@ class Result:
         return self.history.loc[self.history["validation_accuracy"].idxmax()]
 
     @property
+    def first_own_epoch(self) -> float:
+        """From which epoch on the run is its method's, and not plain cross-entropy's."""
+        return self.spec.member_parts()[0].first_own_epoch(self.spec.epochs, self.history)
+
+    @property
     def last(self) -> float:
-        """The mean test accuracy of the last ten evaluated epochs, or of all where there are fewer; NaN where
-        only the best was measured.
+        """The mean test accuracy of the last ten evaluated epochs, or of all where there are fewer; without
+        those before the method began, if it did. NaN where only the best epoch was measured.
         """
         if self.spec.measured != "all":
             return float("nan")
-        return float(self.history["test_accuracy"].dropna().tail(LAST_EPOCHS).mean())
+        evaluated = self.history.dropna(subset="test_accuracy").tail(LAST_EPOCHS)
+        own = evaluated[evaluated["epoch"] >= self.first_own_epoch]
+        return float((evaluated if own.empty else own)["test_accuracy"].mean())
 
     def best_states(self) -> States:
         """The weights and buffers of that epoch, by network, on the CPU.

@@ -1,13 +1,18 @@
 """Making what a table needs: every run once, those that others begin from first."""
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
 
+import numpy as np
 import torch
 
+from lnlib.device import default_device
 from lnlib.errors import TrainingDiverged
 from lnlib.papers.spec import Spec
-from lnlib.papers.store import Store
+from lnlib.papers.store import Circumstances, Result, Store
 from lnlib.training import Epoch
+from lnlib.training.runs import timed_step
 
 OnProgress = Callable[[str, float], None]
 """Called with what is being done and the share that is done."""
@@ -63,3 +68,57 @@ def effort(spec: Spec) -> float:
     sizes = spec.sizes()
     an_epoch = 3 * STEPS.get(spec.method, 1) * sizes.train + sum(sizes) / spec.evaluate_every
     return float(spec.epochs) * an_epoch
+
+
+class Outlook(NamedTuple):
+    """How far the cells of a table are, and about how many seconds the rest takes on this machine."""
+
+    cells_done: int
+    cells: int
+    runs_done: int
+    runs: int
+    seconds: float
+
+
+def outlook(
+    cells: Sequence[Sequence[Spec]],
+    known: Iterable[Spec],
+    store: Store,
+    device: torch.device | None = None,
+) -> Outlook:
+    """What `make` has before it for the cells' runs; those that have diverged are done.
+
+    The time is judged by finished runs among the `known` ones: by those of the same method, else by all; and
+    without any on this machine by timed steps of cross-entropy.
+    """
+    device = device or default_device()
+    specs = in_order(spec for cell in cells for spec in cell)
+    made = [result for spec in in_order([*specs, *known]) if (result := store.find(spec))]
+    ended = {result.spec.fingerprint for result in made}
+    left = [spec for spec in specs if spec.fingerprint not in ended and not store.failure(spec)]
+    open_runs = {spec.fingerprint for spec in left}
+    done = sum(open_runs.isdisjoint(spec.fingerprint for spec in cell) for cell in cells)
+    rates = _rates(made, device)
+    if left and not rates:
+        rates = {"": _timed_rate(left[0], device)}
+    seconds = sum(effort(spec) * rates.get(spec.method, rates[""]) for spec in left)
+    return Outlook(done, len(cells), len(specs) - len(left), len(specs), seconds)
+
+
+def _rates(made: Sequence[Result], device: torch.device) -> dict[str, float]:
+    """Seconds for a unit of effort in runs on this machine, by method, and "" for all of them together."""
+    here = Circumstances.here(device)
+    spent: defaultdict[str, np.ndarray] = defaultdict(lambda: np.zeros(2))
+    for result in made:
+        there = result.circumstances
+        if (there.device, there.processor) == (here.device, here.processor):
+            seconds = np.nansum(result.history[["seconds", "evaluation_seconds"]])
+            for name in (result.spec.method, ""):
+                spent[name] += seconds, effort(result.spec)
+    return {name: float(seconds / efforts) for name, (seconds, efforts) in spent.items()}
+
+
+def _timed_rate(spec: Spec, device: torch.device) -> float:
+    """The same from some training steps of cross-entropy."""
+    plain = spec.model_copy(update={"method": "cross-entropy", "method_options": {}, "source_options": {}})
+    return timed_step(plain.new_run(device).state) / (3 * min(spec.batch_size, spec.sizes().train))

@@ -4,16 +4,16 @@ LIMIT, Tables 1 and 2; MetaInfoNet, Tables 1 to 6. The setting of a row is chose
 test set is only reported.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cache
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from lnlib.analysis.bootstrap import bootstrap_std
+from lnlib.analysis.paired import Difference, behind_best
 from lnlib.papers import runner
-from lnlib.papers.printed import paper_table
+from lnlib.papers.printed import Printed, printed_numbers
 from lnlib.papers.protocol import Cell, Metric, Options, Row
 from lnlib.papers.request import Grid, Request
 from lnlib.papers.spec import Spec
@@ -24,6 +24,14 @@ PRINTED: Mapping[Metric, tuple[str, ...]] = {
     "last": ("test_acc_last",),
 }
 """What the shipped tables call these accuracies."""
+BOOTSTRAPPED = "limit-table2"
+"""Whose printed ± is "computed by bootstrapping the test set": in the other tables it is over trials."""
+
+
+def column(name: str, metric: Metric) -> str:
+    """Where `gather` puts a metric's number: "ours" at the best epoch is "last" over the last ones."""
+    last = {"ours": "last", "paper": "paper_last"}
+    return name if metric == "best" else last.get(name, f"last_{name}")
 
 
 def reproduce(
@@ -40,102 +48,144 @@ def reproduce(
     return gather(request, store)
 
 
+def outlook(request: Request, store: Store) -> runner.Outlook:
+    """How far the requested part is and what it still takes, judged by the runs of the whole table."""
+    asked = [request.grid(row, cell) for cell in request.cells for row in request.rows]
+    table = [request.grid(row, cell) for cell in _possible(request) for row in request.table.rows]
+    return runner.outlook([*map(_runs, asked)], [spec for grid in table for spec in _runs(grid)], store)
+
+
+def _possible(request: Request) -> list[Cell]:
+    """The table's cells that the data can make."""
+    return [cell for cell in request.table.cells if cell.heading not in request.obstacles]
+
+
+def _runs(grid: Grid) -> list[Spec]:
+    return [spec for _, specs in grid for spec in specs]
+
+
 def gather(request: Request, store: Store) -> pd.DataFrame:
     """One row for each of the table's rows and cells, with what the store holds on the request's data, budget
     and seeds, whichever call made it; accuracies in percent.
 
-    Of the settings whose runs are complete, the one with the highest noisy-validation accuracy, averaged over
-    seeds, is chosen; its test accuracy is that at each run's best noisy-validation epoch. `std` is over
-    seeds, or of the bootstrap where there is one seed.
+    `ours` is the mean test accuracy at each run's best noisy-validation epoch, in the setting of `choice`,
+    over its finished `seeds`; others are `missing`. `std` is over seeds, NaN for one. `bootstrap_std` is over
+    test images: what a single run's accuracy would vary by. `behind` is the paired difference to the best row
+    of the cell, `behind_se` its standard error, `pairs` the number of seeds that both have, and `tied` says
+    that it may be 0; see `behind_best`. `difference` is ours − the paper's, and NaN unless `same_setting`.
+    In `not_begun` of the runs that epoch lies before the method departs from cross-entropy. `oracle` is
+    what the row is told of the true noise.
     """
-    return pd.DataFrame(
-        [
-            _record(request, row, cell, num_train, store)
-            for cell in request.table.cells
-            if cell.heading not in request.obstacles
-            for num_train in [request.num_train(cell)]
-            for row in request.table.rows
-        ]
-    )
+    return pd.DataFrame([record for cell in _possible(request) for record in _records(request, cell, store)])
 
 
-def _record(request: Request, row: Row, cell: Cell, num_train: int, store: Store) -> dict[str, Any]:
-    """One row of the table that `gather` gives, its columns in order."""
-    paper, ours = paper_value(request, row, cell), _ours(request.grid(row, cell), store)
-    last, last_std = ours.pop("last"), ours.pop("last_std")
-    record = {
-        "row": row.name,
-        "method": row.paper,
-        "cell": cell.heading,
-        "noise": cell.noise,
-        "rate": cell.rate,
-        "n": num_train,
-        "paper": paper,
-        "ours": ours["ours"],
-        "difference": ours["ours"] - paper,
-        **ours,
+def _records(request: Request, cell: Cell, store: Store) -> list[dict[str, Any]]:
+    """The rows of one cell, their columns in order."""
+    num_train, rows, metrics = request.num_train(cell), request.table.rows, request.table.metrics
+    tried = {row.name: finished(request.grid(row, cell), store) for row in rows}
+    chosen = {name: choice(settings) for name, settings in tried.items()}
+    ours = {
+        metric: {name: _by_seed(results, metric) for name, (_, results) in chosen.items()}
+        for metric in metrics
     }
-    if "last" in request.table.metrics:
-        paper = paper_value(request, row, cell, "last")
-        record |= {"paper_last": paper, "last": last, "last_difference": last - paper, "last_std": last_std}
-    return record
+    behind = {metric: behind_best(ours[metric]) for metric in metrics}
+    records = []
+    for row in rows:
+        name, same = row.name, _is_papers(request, row, cell, num_train)
+        record: dict[str, Any] = {"row": name, "method": row.paper, "cell": cell.heading, "noise": cell.noise}
+        record |= {"rate": cell.rate, "n": num_train, "oracle": row.oracle, "same_setting": same}
+        for metric in metrics:
+            printed, accuracies = paper_number(request, row, cell, metric), [*ours[metric][name].values()]
+            numbers = _beside(printed, accuracies, same) | _standing(behind[metric].get(name))
+            numbers["not_begun"] = sum(_not_begun(result, metric) for result in chosen[name][1])
+            record |= {column(key, metric): value for key, value in numbers.items()}
+        failed = [
+            setting_text(setting) or "the only setting"
+            for setting, specs in request.grid(row, cell)
+            if any(store.failure(spec) for spec in specs)
+        ]
+        record |= {
+            "settings": f"{len(tried[name])} of {len(request.grid(row, cell))}",
+            "diverged": ", ".join(failed),
+        }
+        seeds = [spec.seed for spec in request.grid(row, cell)[0][1]]
+        records.append(record | _origin(seeds, *chosen[name]))
+    return records
 
 
-def _ours(grid: Grid, store: Store) -> dict[str, Any]:
-    """What the store says of one cell; without finished settings only how far it is."""
-    complete = finished(grid, store)
-    done = [setting for _, setting, _ in complete]
-    failed = [
-        setting_text(setting) or "the only setting"
-        for setting, specs in grid
-        if setting not in done and any(store.failure(spec) for spec in specs)
-    ]
-    numbers = _numbers(*max(complete, key=lambda one: one[0])) if complete else {}
-    return UNMADE | {"settings": f"{len(complete)} of {len(grid)}", "diverged": ", ".join(failed)} | numbers
-
-
-TEXTS = ("setting", "settings", "diverged", "epochs", "best_epoch", "device", "fingerprints")
-UNMADE: dict[str, Any] = {"ours": np.nan, "std": np.nan, "std_over": "", "seeds": 0, "validation": np.nan}
-UNMADE |= {**dict.fromkeys(TEXTS, ""), "last": np.nan, "last_std": np.nan}
-
-
-def _numbers(score: float, setting: Options, results: Sequence[Result]) -> dict[str, Any]:
-    """The numbers of a setting from its finished runs."""
-    best, test_size = [result.best for result in results], results[0].test_size
-    mean, std = _mean_and_std([float(row["test_accuracy"]) for row in best], test_size)
-    last, last_std = _mean_and_std([result.last for result in results], test_size)
+def _by_seed(results: Iterable[Result], metric: Metric) -> dict[int, float]:
+    """The test accuracies in percent."""
     return {
+        result.spec.seed: 100 * float(result.last if metric == "last" else result.best["test_accuracy"])
+        for result in results
+    }
+
+
+def _beside(printed: Printed, ours: list[float], same: bool) -> dict[str, Any]:
+    """The paper's number and ours; arithmetic between them only in the same setting."""
+    mean = float(np.mean(ours)) if ours else np.nan
+    return {
+        "paper": printed.value,
+        "paper_std": printed.std,
         "ours": mean,
-        "std": std,
-        "std_over": "bootstrap" if len(results) == 1 else "seeds",
+        "std": float(np.std(ours, ddof=1)) if len(ours) > 1 else np.nan,
+        "difference": mean - printed.value if same else np.nan,
+    }
+
+
+def _standing(behind: Difference | None) -> dict[str, Any]:
+    """How far behind the cell's best row, NaN where nothing is compared."""
+    mean, error, _, _, pairs = behind or (np.nan, np.nan, np.nan, np.nan, 0)
+    return {"behind": mean, "behind_se": error, "pairs": pairs, "tied": bool(behind and behind.tied)}
+
+
+def _not_begun(result: Result, metric: Metric) -> bool:
+    epoch = result.history["epoch"].max() if metric == "last" else result.best["epoch"]
+    return bool(result.first_own_epoch > epoch)
+
+
+def _origin(wanted: list[int], setting: Options, results: list[Result]) -> dict[str, Any]:
+    """Where a cell's numbers come from."""
+    seeds, best = [result.spec.seed for result in results], [result.best for result in results]
+    test, validation = (
+        float(np.mean([row[f"{split}_accuracy"] for row in best])) if best else np.nan
+        for split in ("test", "validation")
+    )
+    return {
+        "bootstrap_std": 100 * bootstrap_std(test, results[0].test_size) if results else np.nan,
         "seeds": len(results),
-        "validation": 100 * score,
+        "missing": _joined(seed for seed in wanted if results and seed not in seeds),
+        "validation": 100 * validation,
         "setting": setting_text(setting),
         "epochs": _joined(len(result.history) for result in results),
         "best_epoch": _joined(int(row["epoch"]) for row in best),
         "device": ", ".join(dict.fromkeys(result.circumstances.device for result in results)),
         "fingerprints": _joined(result.spec.fingerprint for result in results),
-        "last": last,
-        "last_std": last_std,
     }
 
 
-def _mean_and_std(accuracies: Sequence[float], test_size: int) -> tuple[float, float]:
-    """In percent; the standard deviation is over seeds, or of the bootstrap for one."""
-    one_seed = len(accuracies) == 1
-    std = bootstrap_std(accuracies[0], test_size) if one_seed else float(np.std(accuracies, ddof=1))
-    return 100 * float(np.mean(accuracies)), 100 * std
+Tried = list[tuple[float, Options, list[Result]]]
 
 
-def finished(grid: Grid, store: Store) -> list[tuple[float, Options, list[Result]]]:
-    """The settings whose runs are all finished, each with its noisy-validation accuracy and its runs."""
-    complete = []
+def choice(tried: Tried) -> tuple[Options, list[Result]]:
+    """The setting that a cell shows, with its finished runs: of those with the most seeds the one with the
+    highest noisy-validation accuracy; no run where nothing is finished.
+    """
+    _, setting, results = max(tried, key=lambda one: (len(one[2]), one[0]), default=(0.0, {}, []))
+    return setting, results
+
+
+def finished(grid: Grid, store: Store) -> Tried:
+    """The settings of which some runs are finished and none has diverged, each with its mean noisy-validation
+    accuracy and these runs.
+    """
+    found = []
     for setting, specs in grid:
         results = [result for spec in specs if (result := store.find(spec)) is not None]
-        if len(results) == len(specs):
+        if results and not any(store.failure(spec) for spec in specs):
             score = float(np.mean([result.best["validation_accuracy"] for result in results]))
-            complete.append((score, setting, results))
-    return complete
+            found.append((score, setting, results))
+    return found
 
 
 def setting_text(setting: Options) -> str:
@@ -152,25 +202,22 @@ def _joined(values: Iterable[object]) -> str:
 # The paper's own numbers.
 
 
-def paper_value(request: Request, row: Row, cell: Cell, metric: Metric = "best") -> float:
-    """The paper's test accuracy in percent, best or last; NaN where it prints none.
-
-    For data that the paper did not use it is the number of the table's own data set.
+def paper_number(request: Request, row: Row, cell: Cell, metric: Metric = "best") -> Printed:
+    """What the paper prints for a test accuracy, best or last. For data that it did not use it is the number
+    of the table's own data set.
     """
     table = request.table
     dataset = table.datasets.get(request.dataset, table.dataset)
     size = cell.train_size or table.largest if table.largest else None
-    values = _printed_values(table.source, bool(table.largest))
+    values = printed_numbers(table.source, bool(table.largest))
     found = (values.get((dataset, *cell.printed_as, size, row.paper, name)) for name in PRINTED[metric])
-    return next((value for value in found if value is not None), np.nan)
+    printed = next((value for value in found if value is not None), Printed())
+    return printed._replace(std=np.nan) if table.name == BOOTSTRAPPED else printed
 
 
-@cache
-def _printed_values(source: str, by_size: bool) -> dict[tuple[object, ...], float]:
-    """The numbers of a shipped table, by data set, noise, its level, number of images, method and metric."""
-    frame = paper_table(source).astype({"rate": object, "n_train": object})
-    frame.loc[frame["noise"] == "real", "rate"] = None  # of which there is one kind
-    frame["n_train"] = frame["n_train"] if by_size else None
-    names = ["dataset", "noise", "rate", "n_train", "method", "metric"]
-    keys = frame[names].itertuples(index=False, name=None)
-    return dict(zip(keys, frame["value"].tolist(), strict=True))
+def _is_papers(request: Request, row: Row, cell: Cell, num_train: int) -> bool:
+    """Whether data set, network and number of training images are those of the paper's number."""
+    printed = paper_number(request, row, cell)
+    net = request.grid(row, cell)[0][1][0].member_parts()[1].net.label
+    same_net = bool(printed.model) and net.startswith(printed.model.partition(" (")[0])
+    return request.dataset in request.table.datasets and same_net and num_train == printed.num_train

@@ -1,5 +1,6 @@
 """A table that `lnlib reproduce` made, in words: its caption, Markdown, CSV and an interactive page."""
 
+import html
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,21 @@ from lnlib.files import write_csv, write_text
 from lnlib.papers.protocol import Metric
 from lnlib.papers.request import Request, optimizer_text
 from lnlib.papers.store import LAST_EPOCHS
+from lnlib.papers.tables import column
 
-ACCURACIES: Mapping[Metric, tuple[str, str, str, str]] = {
-    "best": ("paper", "ours", "difference", "std"),
-    "last": ("paper_last", "last", "last_difference", "last_std"),
+TIED, NOT_BEGUN = "°", "‡"
+ORIGINS = {
+    "bootstrap_std": "bootstrap over test images",
+    "oracle": "oracle",
+    "setting": "setting",
+    "settings": "settings tried",
+    "validation": "validation",
+    "epochs": "epochs",
+    "best_epoch": "best epoch",
+    "device": "device",
+    "diverged": "diverged",
 }
-"""Where the frame has the paper's number, ours, their difference and the standard deviation of ours."""
+"""What is shown of how a number came about, and what it is called."""
 
 
 def caption(request: Request, frame: pd.DataFrame) -> str:
@@ -97,52 +107,139 @@ def short_caption(request: Request, frame: pd.DataFrame) -> str:
     return f"{request.dataset} · {budget} · seed {seeds} · {_devices(frame)}"
 
 
+def reading(request: Request, frame: pd.DataFrame) -> str:
+    """How the numbers are to be read, and what is still missing of them, in a few sentences."""
+    begun, same, lacking = {*_made(frame)["cell"]}, frame["same_setting"], missing(frame)
+    blank = [cell.heading for cell in request.cells if cell.heading not in begun]
+    standing = [column("not_begun", metric) for metric in request.table.metrics]
+    sentences = {
+        "Paper → ours (ours − paper).": same.any(),
+        "The paper's number stands in brackets, and nothing is subtracted, where it is for other data, "
+        "another network or number of training images.": not same.all(),
+        "± is a standard deviation over seeds, the paper's over its trials; of one seed there is none.": True,
+        f"Bold: the best, by the mean over the seeds that all rows have. {TIED}: not distinguishable from "
+        "it, as the 95% t interval of the paired difference over seeds reaches 0. Behind: that difference, "
+        "with its standard error.": frame["behind"].notna().any(),
+        f"{NOT_BEGUN}: in some runs or all, the method had not yet departed from cross-entropy, whose "
+        "weights these are.": frame[standing].any(axis=None),
+        f"Missing: {lacking}.": lacking,
+        f"Not made: {'; '.join(blank)}.": blank,
+    }
+    return " ".join(sentence for sentence, holds in sentences.items() if holds)
+
+
+def missing(frame: pd.DataFrame) -> str:
+    """Which seeds the rows that have some still lack: "seeds 45, 46 of CE (p=0.5, n=all), MAE (p=0, n=all)";
+    empty where they have all.
+    """
+    texts = []
+    for seeds, part in frame[frame["missing"] != ""].groupby("missing", sort=False):
+        rows = [f"{name} ({'; '.join(own['cell'])})" for name, own in part.groupby("method", sort=False)]
+        word = "seeds" if " " in str(seeds) else "seed"
+        texts.append(f"{word} {str(seeds).replace(' ', ', ')} of {', '.join(rows)}")
+    return "; ".join(texts)
+
+
 def to_markdown(request: Request, frame: pd.DataFrame) -> str:
     """The table as Markdown: paper → ours ± std (difference), then how each number came about."""
     metrics = request.table.metrics
-    about = "Paper → ours ± std (ours − paper); blank: not made."
-    lines = [f"# {request.table.title}", "", caption(request, frame), "", about, ""]
+    lines = [f"# {request.table.title}", "", caption(request, frame), "", reading(request, frame), ""]
     for metric in metrics:
         lines += [f"## {metric.capitalize()}", ""] if len(metrics) > 1 else []
-        lines += [*_accuracies(frame, metric), ""]
+        lines += [*_cells(frame, metric), ""]
     lines += ["## Settings tried", "", *(f"- {line}" for line in tried(request)), ""]
-    lines += ["## How each number came about", "", *_origins(frame, metrics)]
+    origins = overview(frame, metrics, bold="**{}**", grey="*{}*")
+    lines += ["## How each number came about", "", *_markdown([*origins], origins.to_numpy().tolist())]
     return "\n".join(lines) + "\n"
 
 
-def _accuracies(frame: pd.DataFrame, metric: Metric) -> list[str]:
-    """One line a method, one column a cell that has a number of either side."""
-    numbered = frame[frame[["ours", "paper"]].notna().any(axis=1)]
-    shown = list(dict.fromkeys(numbered["cell"]))
-    records = {(record["row"], record["cell"]): record for record in frame.to_dict("records")}
-    methods = dict(zip(frame["row"], frame["method"], strict=True))
-    return _markdown(
-        ["row", *shown],
-        [[name, *(cell_text(records[row, cell], metric) for cell in shown)] for row, name in methods.items()],
-    )
+def _cells(frame: pd.DataFrame, metric: Metric) -> list[str]:
+    """One line a method, one column a cell of which something is made."""
+    shown = list(dict.fromkeys(_made(frame)["cell"]))
+    records = {(record["method"], record["cell"]): record for record in frame.to_dict("records")}
+    methods = list(dict.fromkeys(frame["method"]))
+    texts = [
+        [name, *(cell_text(records[name, cell], metric, "**{}**", "*{}*") for cell in shown)]
+        for name in methods
+    ]
+    return _markdown(["row", *shown], texts)
 
 
-def _origins(frame: pd.DataFrame, metrics: Sequence[Metric]) -> list[str]:
-    accuracies = [name for metric in metrics for name in ACCURACIES[metric][1::2]]
-    how = "std_over seeds setting settings validation epochs best_epoch device diverged"
-    names = ["row", "cell", *accuracies, *how.split()]
-    done = frame[frame["ours"].notna() | (frame["diverged"] != "")]
-    rows = [[_text(record[name]) for name in names] for record in done.to_dict("records")]
-    return _markdown([name.replace("_", " ") for name in names], rows)
+def _made(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame[frame["ours"].notna() | (frame["diverged"] != "")]
 
 
-def cell_text(record: Mapping[Any, Any], metric: Metric = "best") -> str:
-    """One cell in words: "71.8 → 70.2 ± 0.5 (−1.6)"."""
-    printed, ours, by, std = (record[name] for name in ACCURACIES[metric])
-    paper = "–" if np.isnan(printed) else f"{printed:.1f}"
+def overview(
+    frame: pd.DataFrame, metrics: Sequence[Metric], bold: str = "{}", grey: str = "{}"
+) -> pd.DataFrame:
+    """The numbers of what is made and how they came about, as texts; columns that would be blank are left
+    out.
+    """
+    lines = []
+    for record in _made(frame).to_dict("records"):
+        line = {"cell": record["cell"], "row": record["method"]}
+        for metric in metrics:
+            tail = "" if metric == "best" else f", {metric}"
+            by, behind, error = (
+                record[column(name, metric)] for name in ("difference", "behind", "behind_se")
+            )
+            line |= {
+                f"paper{tail}": paper_text(record, metric, grey),
+                f"ours{tail}": our_text(record, metric, bold),
+                f"ours − paper{tail}": "" if np.isnan(by) else _signed(by),
+                f"behind (s.e.){tail}": "" if np.isnan(behind) else f"{behind:.1f} ({error:.1f})",
+            }
+        line |= {"seeds": _counted(record)} | {title: _text(record[name]) for name, title in ORIGINS.items()}
+        lines.append(line)
+    texts = pd.DataFrame(lines)
+    return texts[[name for name in texts if (texts[name] != "").any()]]
+
+
+def cell_text(record: Mapping[Any, Any], metric: Metric = "best", bold: str = "{}", grey: str = "{}") -> str:
+    """One cell in words: "71.8 → 70.2 ± 0.5 (−1.6)", or "(71.8) → 70.2 ± 0.5" beside another setting's."""
+    ours, by = (record[column(name, metric)] for name in ("ours", "difference"))
+    before = f"{paper} → " if (paper := paper_text(record, metric, grey)) else ""
     if np.isnan(ours):
-        return f"{paper} → diverged" if record["diverged"] else f"{paper} →" if paper != "–" else ""
-    difference = "" if np.isnan(by) else f" ({by:+.1f})".replace("-", "−")
-    return f"{paper} → {ours:.1f} ± {std:.1f}{difference}"
+        return f"{before}diverged" if record["diverged"] else before.strip()
+    difference = "" if np.isnan(by) else f" ({_signed(by)})"
+    seeds = f", {_counted(record)} seeds" if record["missing"] else ""
+    return f"{before}{our_text(record, metric, bold)}{difference}{seeds}"
+
+
+def paper_text(record: Mapping[Any, Any], metric: Metric, grey: str = "{}") -> str:
+    """The paper's number: "71.8 ± 0.4", or "(71.8 ± 0.4)" where it is not for our setting."""
+    text = _with_std(record, "paper", "paper_std", metric)
+    return text if record["same_setting"] or not text else grey.format(f"({text})")
+
+
+def our_text(record: Mapping[Any, Any], metric: Metric, bold: str = "{}") -> str:
+    """Our number with its marks."""
+    if not (text := _with_std(record, "ours", "std", metric)):
+        return ""
+    behind, tied, not_begun = (record[column(name, metric)] for name in ("behind", "tied", "not_begun"))
+    text = bold.format(text) if behind == 0 else text + TIED * bool(tied)
+    return text + NOT_BEGUN * bool(not_begun)
+
+
+def _with_std(record: Mapping[Any, Any], number: str, spread: str, metric: Metric) -> str:
+    value, std = (record[column(name, metric)] for name in (number, spread))
+    return "" if np.isnan(value) else f"{value:.1f}" if np.isnan(std) else f"{value:.1f} ± {std:.1f}"
+
+
+def _counted(record: Mapping[Any, Any]) -> str:
+    """ "5", or "3 of 5"."""
+    done, lacks = record["seeds"], len(record["missing"].split())
+    return f"{done} of {done + lacks}" if lacks else str(done)
+
+
+def _signed(difference: float) -> str:
+    return f"{difference:+.1f}".replace("-", "−")
 
 
 def _text(value: object) -> str:
-    return f"{value:.2f}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return "" if np.isnan(value) else f"{value:.1f}"
+    return "" if value == 0 else str(value)
 
 
 def _markdown(names: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
@@ -158,7 +255,12 @@ def write(request: Request, frame: pd.DataFrame, output: Path | str) -> list[Pat
     paths = [Path(output) / f"{stem}{suffix}" for suffix in (".csv", ".md", ".html")]
     write_csv(paths[0], frame, float_format="%.6g")
     write_text(paths[1], to_markdown(request, frame))
-    about = f"{caption(request, frame)} Settings tried: {'. '.join(tried(request))}."
-    figure = plots.table_comparison(frame, request.table.title, about)
-    write_text(paths[2], plots.to_page(figure))
+    plain = frame.map(lambda value: html.escape(value) if isinstance(value, str) else value)
+    texts = overview(plain, request.table.metrics, "<b>{}</b>", '<span style="color: #888888">{}</span>')
+    words = [
+        reading(request, frame),
+        caption(request, frame),
+        f"Settings tried: {'. '.join(tried(request))}.",
+    ]
+    write_text(paths[2], plots.table_page(frame, request.table.title, words, texts))
     return paths

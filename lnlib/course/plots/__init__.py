@@ -32,7 +32,7 @@ from lnlib.course.plots.limit import (
 )
 from lnlib.course.plots.limit_method import against_beta, figure3, information_bounds
 from lnlib.course.plots.showing import describe, for_pages, picture, png, save, show, to_page
-from lnlib.course.plots.tables import table_chart, table_comparison
+from lnlib.course.plots.tables import table_chart, table_page
 from lnlib.course.plots.theme import Plain, small_print, style
 from lnlib.course.plots.weights import (
     bilevel,
@@ -85,7 +85,7 @@ __all__ = [
     "style",
     "suspect_gallery",
     "table_chart",
-    "table_comparison",
+    "table_page",
     "to_page",
     "weight_against_loss",
     "weight_by_loss",

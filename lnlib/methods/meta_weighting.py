@@ -45,9 +45,9 @@ class MetaWeighting(Method):
     weights' mean with the losses, as one of Meta-Weight-Net's scripts does. The virtual step is a plain one
     at the run's learning rate; with `virtual_step="momentum"` a share `momentum` of the last real step comes
     on top. The weighting network sees logits without gradients; its `hidden` units and its optimiser's type
-    are open in the paper; that weight decay moves its biases, too, is Meta-Weight-Net's code. Virtual and meta passes normalise by the batch and keep no running statistics. A
-    batch whose weights are all zero is skipped and counted. Raises `InvalidValue` for a task without a meta
-    set.
+    are open in the paper, and its weight decay moves biases, too, as in Meta-Weight-Net's codes. Virtual and
+    meta passes normalise by the batch and keep no running statistics. A batch whose weights are all zero is
+    skipped and counted. Raises `InvalidValue` for a task without a meta set.
     """
 
     steps_virtually: ClassVar[bool] = True

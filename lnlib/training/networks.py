@@ -222,11 +222,12 @@ def optimizers(
     found = []
     for phase in phases:
         optimizer = phase.optimizer or settings.optimizer
-        decayed, plain = [], []
+        decayed: list[Tensor] = []
+        plain: list[Tensor] = []
         for name in phase.networks:
             for tensor in parameters[name].values():
-                moves = optimizer.decay == "all" or tensor.ndim >= matrix
-                (decayed if moves and name not in phase.undecayed else plain).append(tensor)
+                moved = optimizer.decay == "all" or tensor.ndim >= matrix
+                (decayed if moved and name not in phase.undecayed else plain).append(tensor)
         found.append(optimizer.build(decayed, plain))
     return found
 

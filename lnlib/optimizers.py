@@ -1,4 +1,4 @@
-"""The papers' optimisers as frozen specs; weight decay spares biases and BatchNorm."""
+"""The papers' optimisers as frozen specs, and which tensors their weight decay moves."""
 
 import contextlib
 import sys
@@ -6,22 +6,29 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from lnlib.checks import NonNegative, Positive, Rate, Whole, checked, refusal
 
+Decay = Literal["weights", "all"]
+"""What weight decay moves: "weights", matrices and kernels, spares biases and BatchNorm as LIMIT's code does;
+"all" spares nothing, as Meta-Weight-Net's codes."""
+
 
 @checked
 @dataclass(frozen=True)
 class Adam:
-    """Adam with L2 weight decay in the gradient; the defaults are the paper's values (LIMIT, section 4)."""
+    """Adam with L2 weight decay in the gradient, of "weights" or of "all" parameters (`Decay`); the defaults
+    are LIMIT's: section 4, and for `decay` its reference code.
+    """
 
     lr: Positive = 1e-3
     weight_decay: NonNegative = 0.0
     betas: tuple[Rate, Rate] = (0.9, 0.999)
+    decay: Decay = "weights"
 
     def lr_at(self, epoch: int) -> float:
         """The learning rate of an epoch (from 1)."""
@@ -37,7 +44,9 @@ class Adam:
 @checked
 @dataclass(frozen=True)
 class SGD:
-    """SGD with momentum and L2 weight decay; the rate is multiplied by `gamma` after each of `milestones`."""
+    """SGD with momentum and L2 weight decay, of "weights" or of "all" parameters (`Decay`); the rate is
+    multiplied by `gamma` after each of `milestones`.
+    """
 
     lr: Positive = 0.1
     momentum: Rate = 0.9
@@ -45,6 +54,7 @@ class SGD:
     nesterov: bool = False
     milestones: tuple[Whole, ...] = ()
     gamma: Positive = 0.1
+    decay: Decay = "weights"
 
     def __post_init__(self) -> None:
         if self.nesterov and not self.momentum:

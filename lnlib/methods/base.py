@@ -127,7 +127,7 @@ class Phase(NamedTuple):
     often: every so many steps. With `skip_zero` a batch whose loss is exactly zero (all of its weights are)
     moves nothing, not even by momentum or weight decay, and is counted. With `meta` the loss looks at the
     meta batch, and `draws` names the random numbers that it uses, unless it uses all: both are drawn for
-    steps that need them only.
+    steps that need them only. Weight decay never moves the networks `undecayed`.
     """
 
     loss: Callable[[Nets, Batch], Tensor]
@@ -137,6 +137,7 @@ class Phase(NamedTuple):
     skip_zero: bool = False
     meta: bool = False
     draws: tuple[str, ...] | None = None
+    undecayed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ Han et al. (2018), algorithm 1; MetaInfoNet, tables 2-3, row "Co-teaching".
 
 from dataclasses import dataclass
 from math import log
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -16,6 +16,7 @@ from lnlib.methods.base import Batch, Method, Nets, cross_entropy
 
 ROUNDING = 1e-3
 """Of an example, lest rounding lose one that a share of the batch counts in full."""
+Schedule = Literal["code", "paper"]
 
 
 @checked
@@ -35,11 +36,13 @@ class CoTeaching(Method):
     forget_rate: Annotated[Rate, "use the effective error rate"] = 0.2
     ramp_epochs: Count = 10
     exponent: Positive = 1.0
+    schedule: Schedule = "code"
 
     def loss(self, nets: Nets, batch: Batch) -> Tensor:
         """The sum of both networks' losses, in nats; no gradient passes through the selection."""
         first, second = (cross_entropy(nets[name](batch.x)[0], batch.y) for name in self.trained)
-        share = remember_rate(batch.epoch, self.forget_rate, self.ramp_epochs, self.exponent)
+        ramp = self.ramp_epochs, self.exponent, self.schedule
+        share = remember_rate(batch.epoch, self.forget_rate, *ramp)
         picked_by_first = smallest(first.detach(), share)
         picked_by_second = smallest(second.detach(), share)
         return _mean(first, picked_by_second) + _mean(second, picked_by_first)
@@ -49,15 +52,27 @@ class CoTeaching(Method):
         return torch.logaddexp(first, second) - log(2)
 
 
-def remember_rate(epoch: int, forget_rate: float, ramp_epochs: int = 10, exponent: float = 1.0) -> float:
-    """R(t) = 1 − τ·min((t/T)^c, 1): the share of a batch that is learnt in an epoch (from 1), with t = epoch
-    − 1, the forget rate τ, T ramp epochs and the exponent c.
+def remember_rate(
+    epoch: int,
+    forget_rate: float,
+    ramp_epochs: int = 10,
+    exponent: float = 1.0,
+    schedule: Schedule = "code",
+) -> float:
+    """R(t): the share of a batch that is learnt in an epoch (from 1), with t = epoch − 1, the forget rate τ,
+    T ramp epochs and the exponent c.
 
-    The authors' code is at 1 − τ an epoch sooner, T = 9 here. Source: Han et al. (2018), algorithm 1, where
-    c = 1.
+    The authors' code forgets τᶜ·t/(T − 1) for t < T, then τ, which is a jump where c ≠ 1; their paper
+    ("paper") τ·min(tᶜ/T, 1). Source: Han et al. (2018), algorithm 1 and section 4; their code.
     """
-    ramp: float = min((epoch - 1) / ramp_epochs, 1.0) ** exponent
-    return 1 - forget_rate * ramp
+    t = epoch - 1
+    if schedule == "code":
+        return 1 - (forget_rate**exponent * t / max(ramp_epochs - 1, 1) if t < ramp_epochs else forget_rate)
+    grown: Any = t**exponent / ramp_epochs
+    # In a stack the exponent is a tensor.
+    grown = grown.clamp(max=1) if isinstance(grown, Tensor) else min(grown, 1.0)
+    share: float = 1 - forget_rate * grown
+    return share
 
 
 def smallest(losses: Float[Tensor, " batch"], share: float | Tensor) -> Float[Tensor, " batch"]:

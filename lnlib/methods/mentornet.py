@@ -34,11 +34,10 @@ REHEARSAL_LR, REHEARSAL_BATCH = 3e-4, 16
 
 
 class Seen(NamedTuple):
-    """What the mentor sees, each (B,): losses, their excess over the percentile, labels, percents done."""
+    """What the mentor sees, each (B,): losses, their excess over the percentile, percents done."""
 
     losses: Float[Tensor, " batch"]
     differences: Float[Tensor, " batch"]
-    labels: Int[Tensor, " batch"]
     percents: Int[Tensor, " batch"]
 
 
@@ -48,7 +47,7 @@ class MentorNet(Method):
     """The batch's mean of v·cross-entropy, where a second network, the mentor, sets the weights v.
 
     The mentor sees each example's loss, its difference to a moving average (`decay`) of the batches'
-    `percentile`, its given label and the percent of training done. It is trained before the run and then held
+    `percentile`, and the percent of training done. It is trained before the run and then held
     fixed: on invented losses towards a fixed curriculum ("predefined", the choice here, since MetaInfoNet
     does not name its own), or ("learned") on the task's clean meta set: there the method corrupts a share
     `corruption` of the labels itself, by its own random numbers, trains a copy of the classifier on them and
@@ -56,11 +55,11 @@ class MentorNet(Method):
     training all examples count. In the first 17% an example is dropped with probability `early_dropout`,
     later with `dropout`.
 
-    The mentor learns by Adam as the reference does (.1, decayed to .9³⁰ of it, gradients clipped to 5), in
-    fewer, larger steps: `mentor_steps` of 512, after 1000 of which it agrees with a fixed curriculum in more
-    than 99% of invented examples. Not done here: scaling weight decay by the mean of v, and the reference's
-    last 5% of epochs, in which it drops every example. The reference's loss for the mentor is not known; here
-    it is the cross-entropy to v*. Raises `InvalidValue` for a learned curriculum without a meta set.
+    The mentor learns as in the public code: by the squared error to v*, and by the cross-entropy where v* is
+    0 or 1 ("learned"); by Adam (.1, decayed to .9³⁰ of it, gradients clipped to 5), but in fewer, larger
+    steps: `mentor_steps` of 512, not 30 000 of 32. Not done here: scaling weight decay by the mean of v, and
+    the code's last 5% of epochs, in which it drops every example. Raises `InvalidValue` for a learned
+    curriculum without a meta set.
     """
 
     curriculum: Literal["predefined", "learned"] = "predefined"
@@ -84,7 +83,7 @@ class MentorNet(Method):
             percentile=torch.zeros(()),
             percent=torch.zeros((), dtype=torch.long),
         )
-        return {"classifier": new_net("classifier"), "mentor": Mentor(task.num_classes), "memory": memory}
+        return {"classifier": new_net("classifier"), "mentor": Mentor(), "memory": memory}
 
     def draws(self, batch_size: int, num_classes: int) -> dict[str, Draw]:
         return {"drop": Draw("uniform", (batch_size,))}
@@ -96,7 +95,7 @@ class MentorNet(Method):
             dtype = nets["memory"].buffers["percentile"].dtype
 
             def examples() -> tuple[Seen, Tensor]:
-                seen = invented(MENTOR_BATCH, data.num_classes, generator, dtype)
+                seen = invented(MENTOR_BATCH, generator, dtype)
                 return seen, predefined(seen.differences, seen.percents, self.gamma)
         else:
             rehearsed, kept = self.rehearse(nets["classifier"], data.meta(), data, generator)
@@ -105,7 +104,7 @@ class MentorNet(Method):
                 rows = torch.randint(len(kept), (MENTOR_BATCH,), generator=generator, device=generator.device)
                 return Seen(*(column[rows] for column in rehearsed)), kept[rows]
 
-        train_mentor(nets["mentor"], examples, self.mentor_steps)
+        train_mentor(nets["mentor"], examples, self.mentor_steps, binary=self.curriculum == "learned")
 
     def loss(self, nets: Nets, batch: Batch) -> Tensor:
         losses = cross_entropy(nets["classifier"](batch.x)[0], batch.y)
@@ -113,7 +112,7 @@ class MentorNet(Method):
         percent = PERCENTS * (batch.epoch - 1) // batch.epochs
         memory["percent"].fill_(percent)
         self.follow(memory["percentile"], losses.detach())
-        weights = weigh(nets, losses.detach(), batch.y)
+        weights = weigh(nets, losses.detach())
         kept = batch.noise["drop"] >= (self.early_dropout if percent < BURN_IN else self.dropout)
         batch.note("mean_weight", weights.mean())  # before dropping
         return (weights * kept * losses).mean()
@@ -152,23 +151,21 @@ class MentorNet(Method):
                 self.follow(average, found)
                 kept = ~corrupted[part] | (percent <= SELF_PACED)
                 percents = torch.full_like(part, percent)
-                rows.append((found, found - average, labels[part], percents, kept.to(found.dtype)))
+                rows.append((found, found - average, percents, kept.to(found.dtype)))
         *seen, kept = (torch.cat(column) for column in zip(*rows, strict=True))
         return Seen(*seen), kept
 
     def sample_weights(self, nets: Nets, data: TrainingData) -> Float[Tensor, " train"]:
         """v of each training example at the present epoch and percentile, with mean one (N,)."""
         logits, _ = data.outputs(nets["classifier"])
-        return mean_one(weigh(nets, cross_entropy(logits, data.labels), data.labels))
+        return mean_one(weigh(nets, cross_entropy(logits, data.labels)))
 
 
-def weigh(
-    nets: Nets, losses: Float[Tensor, " batch"], labels: Int[Tensor, " batch"]
-) -> Float[Tensor, " batch"]:
-    """The mentor's weights of examples (B,), without gradients."""
+def weigh(nets: Nets, losses: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
+    """The mentor's weights of examples (B,) by their losses, without gradients."""
     memory = nets["memory"].buffers
-    percents = torch.zeros_like(labels) + memory["percent"]
-    logits: Tensor = nets["mentor"](losses, losses - memory["percentile"], labels, percents)
+    percents = memory["percent"].expand(len(losses))
+    logits: Tensor = nets["mentor"](losses, losses - memory["percentile"], percents)
     return torch.sigmoid(logits).detach()
 
 
@@ -185,26 +182,23 @@ def predefined(
     return torch.where(percents <= SELF_PACED, torch.ones_like(late), late)
 
 
-def invented(size: int, num_classes: int, generator: torch.Generator, dtype: torch.dtype) -> Seen:
-    """What a mentor learns from: exponential losses and percentiles (means 2, 1 nats), the rest uniform."""
+def invented(size: int, generator: torch.Generator, dtype: torch.dtype) -> Seen:
+    """What a mentor learns from: exponential losses and percentiles (means 2, 1 nats), uniform percents."""
     losses, percentile = torch.empty((2, size), device=generator.device, dtype=dtype).exponential_(
         generator=generator
     )
-    labels, percents = (
-        torch.randint(count, (size,), generator=generator, device=generator.device)
-        for count in (num_classes, PERCENTS)
-    )
-    return Seen(2 * losses, 2 * losses - percentile, labels, percents)
+    percents = torch.randint(PERCENTS, (size,), generator=generator, device=generator.device)
+    return Seen(2 * losses, 2 * losses - percentile, percents)
 
 
-def train_mentor(mentor: Net, examples: Callable[[], tuple[Seen, Tensor]], steps: int) -> None:
+def train_mentor(mentor: Net, examples: Callable[[], tuple[Seen, Tensor]], steps: int, binary: bool) -> None:
     """Train a mentor's weights in place to give the targets that `examples` draws with what it sees."""
     weights = trainable_copy(mentor)
     optimizer = torch.optim.Adam(weights.values(), lr=MENTOR_LR, fused=True)
     for step in range(steps):
         seen, target = examples()
         with torch.enable_grad():
-            loss = F.binary_cross_entropy_with_logits(mentor.at(weights, *seen), target)
+            loss = mentor_loss(mentor.at(weights, *seen), target, binary)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(weights.values(), MENTOR_CLIP)
@@ -212,6 +206,15 @@ def train_mentor(mentor: Net, examples: Callable[[], tuple[Seen, Tensor]], steps
         optimizer.step()
     for name, value in mentor.parameters.items():
         value.copy_(weights[name])
+
+
+def mentor_loss(
+    logits: Float[Tensor, " batch"], targets: Float[Tensor, " batch"], binary: bool
+) -> Float[Tensor, ""]:
+    """The cross-entropy of v = σ(logits) to `binary` targets v*, in nats; to others the mean of (v − v*)²."""
+    if binary:
+        return F.binary_cross_entropy_with_logits(logits, targets)
+    return F.mse_loss(torch.sigmoid(logits), targets)
 
 
 def trainable_copy(net: Net) -> dict[str, Tensor]:

@@ -45,9 +45,9 @@ class MetaWeighting(Method):
     weights' mean with the losses, as one of Meta-Weight-Net's scripts does. The virtual step is a plain one
     at the run's learning rate; with `virtual_step="momentum"` a share `momentum` of the last real step comes
     on top. The weighting network sees logits without gradients; its `hidden` units and its optimiser's type
-    are open in the paper. Virtual and meta passes normalise by the batch and keep no running statistics. A
-    batch whose weights are all zero is skipped and counted. Raises `InvalidValue` for a task without a meta
-    set.
+    are open in the paper, and its weight decay moves biases, too, as in Meta-Weight-Net's codes. Virtual and
+    meta passes normalise by the batch and keep no running statistics. A batch whose weights are all zero is
+    skipped and counted. Raises `InvalidValue` for a task without a meta set.
     """
 
     steps_virtually: ClassVar[bool] = True
@@ -55,7 +55,7 @@ class MetaWeighting(Method):
     normalization: Normalization = "sum"
     virtual_step: Literal["plain", "momentum"] = "plain"
     momentum: Rate = 0.9
-    meta_optimizer: Optimizer = Adam(1e-3, weight_decay=5e-4)
+    meta_optimizer: Optimizer = Adam(1e-3, weight_decay=5e-4, decay="all")
     hidden: Count = HIDDEN
 
     # What the three networks fill in.

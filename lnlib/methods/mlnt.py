@@ -36,10 +36,11 @@ class MLNT(Method):
     keeps the second-order terms, although the paper speaks of a first-order method; without them:
     `second_order=False`.
 
-    The classifier begins from the best cross-entropy weights, whose features give the neighbours among all
-    training images; the original begins from ImageNet's weights and looks inside the batch, and repeats the
-    whole with each result as a mentor (this is one such round). The original's details are recalled, not
-    checked. Raises `InvalidValue` unless `begin` is below `full`.
+    So the public code (LiJunnan1992/MLNT), but: here the classifier begins from the best cross-entropy
+    weights, whose features give the neighbours among all training images; there from ImageNet's, and the
+    neighbours are sought inside the batch, in the features of such cross-entropy weights. The paper repeats
+    the whole with each result as a mentor; this is one such round, as the code's. Raises `InvalidValue`
+    unless `begin` is below `full`.
     """
 
     label_sets: Count = 10

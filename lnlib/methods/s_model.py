@@ -5,7 +5,7 @@ tables 2, 3 and 5, row "S-Model".
 """
 
 from dataclasses import dataclass
-from math import isqrt, log
+from math import log
 from typing import Literal
 
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from lnlib.checks import Part, checked
 from lnlib.data.task import Visible
-from lnlib.methods.base import Batch, Method, Nets, NewNet, TrainingData, WarmStart, one_hot
+from lnlib.methods.base import Batch, Method, Nets, NewNet, Phase, TrainingData, WarmStart, one_hot
 
 OFFSET = 1e-8
 
@@ -39,6 +39,11 @@ class SModel(Method):
     def warm_start(self) -> dict[str, WarmStart]:
         return {} if self.init == "prior" else {"classifier": WarmStart("cross-entropy", "classifier")}
 
+    @property
+    def phases(self) -> tuple[Phase, ...]:
+        # Weight decay would draw θ towards noise that tells nothing.
+        return (Phase(self.loss, self.trained, undecayed=("noise_layer",)),)
+
     def networks(self, new_net: NewNet, task: Visible) -> dict[str, nn.Module]:
         wrong = log(self.rate / (task.num_classes - 1))
         prior = torch.full((task.num_classes,) * 2, wrong).fill_diagonal_(log(1 - self.rate))
@@ -51,7 +56,7 @@ class SModel(Method):
         logits, _ = data.outputs(nets["classifier"])
         hard = one_hot(logits.argmax(dim=1), data.num_classes).to(logits.dtype)
         predictions = hard if self.init == "confusion" else torch.softmax(logits, dim=1)
-        nets["noise_layer"].parameters["b"].copy_(confusion_logits(predictions, data.labels).flatten())
+        nets["noise_layer"].parameters["b"].copy_(confusion_logits(predictions, data.labels))
 
     def loss(self, nets: Nets, batch: Batch) -> Tensor:
         log_s = torch.log_softmax(nets["classifier"](batch.x)[0], dim=1)
@@ -60,19 +65,15 @@ class SModel(Method):
 
 
 class NoiseLayer(nn.Module):
-    """The matrix θ (K, K), rows P(given label · true label), as the softmax of free parameters b (K·K,).
-
-    b is a vector because weight decay acts on matrices: it would draw θ towards noise that tells nothing.
-    """
+    """The matrix θ (K, K), rows P(given label · true label), as the softmax of free parameters b (K, K)."""
 
     def __init__(self, b: Float[Tensor, "classes classes"]) -> None:
         super().__init__()
-        self.b = nn.Parameter(b.flatten())
+        self.b = nn.Parameter(b)
 
     def forward(self) -> Float[Tensor, "classes classes"]:
         """log θ."""
-        size = isqrt(self.b.numel())
-        return torch.log_softmax(self.b.reshape(size, size), dim=1)
+        return torch.log_softmax(self.b, dim=1)
 
 
 def confusion_logits(

@@ -60,15 +60,18 @@ def anchor_matrix(
     """The matrix (K, K) whose row i is the posterior of class i's anchor: the example that looks most like i.
 
     The most extreme scores of each class are left out as outliers. The reference code drops the top 3% of all
-    examples ("reference"), which for K = 100 is three classes; "class-aware" drops .3/K of the examples: for
-    every K the same share of a class, and at K = 10 the same as the reference. "keep" drops none. Source:
-    Patrini et al. (2017), eq. (12) and (13).
+    examples ("reference"), which for K = 100 is three classes, and writes zeros over their scores: where an
+    anchor is an outlier of an earlier class, its row loses that class. "class-aware" drops .3/K of the
+    examples, for every K the same share of a class and at K = 10 as many as the reference, and changes no
+    row. "keep" drops none. Source: Patrini et al. (2017), eq. (12) and (13); LIMIT's code, after theirs.
     """
     share = {"class-aware": 1 - 0.3 / posterior.shape[1], "reference": 0.97, "keep": None}[outliers]
-    scores = posterior
+    extreme = torch.zeros_like(posterior, dtype=torch.bool)
     if share is not None:
         # The percentile with the interpolation "higher", as the reference code has it.
-        threshold = posterior.kthvalue(1 + ceil(share * (len(posterior) - 1)), dim=0).values
-        scores = torch.where(posterior < threshold, posterior, -1.0)
-    rows = posterior[scores.argmax(dim=0)]
+        extreme = posterior >= posterior.kthvalue(1 + ceil(share * (len(posterior) - 1)), dim=0).values
+    anchors = posterior.masked_fill(extreme, -1.0).argmax(dim=0)
+    rows = posterior[anchors]
+    if outliers == "reference":
+        rows = rows.masked_fill(extreme[anchors].tril(-1), 0.0)
     return rows / rows.sum(dim=1, keepdim=True)

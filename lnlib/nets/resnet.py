@@ -20,7 +20,8 @@ class ResNet34(NetSpec):
     """ResNet-34 as LIMIT trains it on CIFAR: a 3x3 convolution of stride 1 replaces the 7x7 one and the
     pooling, so that a 32x32 image is 4x4 before the last pooling.
 
-    It takes images of every size. 21 282 122 parameters for K = 10. Blocks and initial weights are
+    It takes images of every size. 21 282 122 parameters for K = 10. Blocks are torchvision's; initial weights
+    are PyTorch's own, uniform with a standard deviation of 1/√(3·inputs), as in the reference code, and not
     torchvision's. Source: LIMIT, section 4.2; its reference code.
     """
 
@@ -33,8 +34,10 @@ class ResNet34(NetSpec):
 
         body = ResNet(BasicBlock, [3, 4, 6, 3])
         body.conv1 = nn.Conv2d(image_shape[0], 64, kernel_size=3, padding=1, bias=False)
-        nn.init.kaiming_normal_(body.conv1.weight, mode="fan_out", nonlinearity="relu")
         body.maxpool = nn.Identity()
+        for layer in body.modules():
+            if isinstance(layer, nn.Conv2d):
+                layer.reset_parameters()
         return ResNetClassifier(body, num_classes)
 
 

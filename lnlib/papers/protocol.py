@@ -33,8 +33,13 @@ def init_epoch(spec: Spec) -> int:
     return spec.epochs // 3
 
 
+def ramp_epochs(spec: Spec) -> int:
+    """Co-teaching's 10 of 200 epochs."""
+    return max(1, round(spec.epochs / 20))
+
+
 COMPUTED: Mapping[str, Callable[[Spec], float]] = {
-    function.__name__: function for function in (forget_rate, last_epochs, init_epoch)
+    function.__name__: function for function in (forget_rate, last_epochs, init_epoch, ramp_epochs)
 }
 
 
@@ -51,7 +56,7 @@ class Row:
     paper: str
     method: str
     options: Options = field(default_factory=dict)
-    computed: tuple[Literal["forget_rate", "last_epochs", "init_epoch"], ...] = ()
+    computed: tuple[Literal["forget_rate", "last_epochs", "init_epoch", "ramp_epochs"], ...] = ()
     like: str = ""
     """the row whose grid and patience it has unless it has its own"""
     oracle: str = ""

@@ -33,6 +33,8 @@ class Batches:
         task, self.method = members[0].task, members[0].method
         self.num_train, self.num_classes = len(task.train), task.num_classes
         self.train, self.test = (resident.images(task.dataset, part) for part in ("train", "test"))
+        black = task.dataset.normalize(torch.zeros(task.image_shape[0], 1, 1, dtype=torch.uint8))
+        self._black = black.to(device, settings.dtype)
         self.rows, self.given = self.column("train", "index"), self.column("train", "labels")
         self.num_meta = len(task.meta) if task.meta is not None else 0
         if self.num_meta:
@@ -111,7 +113,9 @@ class Batches:
     def _augmented(self, x: Tensor, streams: Sequence[Streams], stream: str) -> Tensor:
         augment = self.settings.augment
         assert augment is not None
-        return torch.stack([augment(part, own[stream]) for part, own in zip(x, streams, strict=True)])
+        return torch.stack(
+            [augment(part, own[stream], self._black) for part, own in zip(x, streams, strict=True)]
+        )
 
     def _shuffled(self, count: int, generator: torch.Generator) -> Tensor:
         return torch.randperm(count, generator=generator, device=self.device)

@@ -217,14 +217,18 @@ def optimizers(
 ) -> list[torch.optim.Optimizer]:
     """One optimiser a phase, over the parameters of the networks that it trains.
 
-    Weight decay acts on matrices and kernels: tensors of at least `matrix` dimensions.
+    Matrices and kernels are the tensors of at least `matrix` dimensions.
     """
     found = []
     for phase in phases:
-        own = [tensor for name in phase.networks for tensor in parameters[name].values()]
-        decayed = [tensor for tensor in own if tensor.ndim >= matrix]
-        plain = [tensor for tensor in own if tensor.ndim < matrix]
-        found.append((phase.optimizer or settings.optimizer).build(decayed, plain))
+        optimizer = phase.optimizer or settings.optimizer
+        decayed: list[Tensor] = []
+        plain: list[Tensor] = []
+        for name in phase.networks:
+            for tensor in parameters[name].values():
+                moved = optimizer.decay == "all" or tensor.ndim >= matrix
+                (decayed if moved and name not in phase.undecayed else plain).append(tensor)
+        found.append(optimizer.build(decayed, plain))
     return found
 
 

@@ -15,12 +15,12 @@ from lnlib import noise
 from lnlib.data.task import make_task
 from lnlib.errors import InvalidValue
 from lnlib.methods import D2L, LCCN, MLNT, Batch, CrossEntropy, MentorNet, d2l
-from lnlib.methods.d2l import is_turning_point, lid, mean_lid
+from lnlib.methods.d2l import is_turning_point, lid, mean_lid, subset
 from lnlib.methods.lccn import categorical, transition
-from lnlib.methods.mentornet import invented, predefined
+from lnlib.methods.mentornet import invented, mentor_loss, predefined
 from lnlib.methods.mlnt import nearest, synthetic_labels
 from lnlib.nets import CNN, MLP, Memory, Net
-from lnlib.nets.mentor import LSTM, Mentor
+from lnlib.nets.mentor import Mentor
 from lnlib.training import Member, Run, fit, sweep
 from tests.rounding import ROUNDING
 
@@ -71,8 +71,10 @@ def test_the_dimensionality_matches_the_oracle():
 def test_the_mean_dimensionality_looks_for_neighbours_inside_each_batch(make_digits_task):
     task = make_digits_task(train_size=300)
     run = Run(D2L(), task, net=MLP(16, 1), epochs=1, batch_size=50)
-    rows = run.nets["memory"].buffers["rows"]
+    first, rows, third = (subset(run.nets["memory"].buffers["order"], epoch) for epoch in range(3))
     assert rows.shape == (2, 128) and len(rows.unique()) == 256
+    # Others each time, until the order of 300 begins again.
+    assert len(torch.cat([first, rows]).unique()) == 300 and not torch.equal(first, third)
     data = run.train().state.data.whole(task)
     _, features = data.outputs(run.nets["classifier"])
     expected = []
@@ -95,8 +97,11 @@ def test_a_point_turns_beyond_two_standard_deviations():
     assert not is_turning_point(recent, torch.tensor(edge - 1e-3))
 
 
-def test_d2l_goes_back_an_epoch_where_a_scripted_dimensionality_turns(make_digits_task, monkeypatch):
-    script = iter([6.0, 9.0, 3.0, 2.0, 2.1, 2.0, 4.0, 3.0])
+@pytest.mark.parametrize("untrained", [7.0, 1.0])
+def test_d2l_goes_back_an_epoch_where_a_scripted_dimensionality_turns(
+    make_digits_task, monkeypatch, untrained
+):
+    script = iter([untrained, 6.0, 2.0, 2.1, 2.0, 4.0, 5.0, 3.0, 3.0])
     monkeypatch.setattr(d2l, "mean_lid", lambda net, data, rows: torch.tensor(next(script)))
     method = D2L(init_epoch=3, window=3)
     run = Run(method, make_digits_task(train_size=100), net=MLP(8, 2, dropout=0.1), epochs=8)
@@ -104,13 +109,22 @@ def test_d2l_goes_back_an_epoch_where_a_scripted_dimensionality_turns(make_digit
     for epoch in run:
         states.append(run.weights["classifier"])
         alphas.append(epoch.extra["alpha"])
-    # The second epoch's rise comes too early, the seventh's is the first that counts.
-    assert [epoch.extra["turned_at"] for epoch in run.records] == [0] * 6 + [7, 7]
-    assert [epoch.extra["lid"] for epoch in run.records][6:] == [4, 3]
-    assert all(torch.equal(value, states[6][name]) for name, value in states[5].items())
-    assert any(not torch.equal(value, states[6][name]) for name, value in states[7].items())
-    assert alphas[:6] == [1] * 6
-    assert alphas[6:] == pytest.approx([math.exp(-7 / 8 * 4 / 2), math.exp(-8 / 8 * 3 / 2)])
+    # The fifth epoch's rise comes too early, the sixth's is the first that counts.
+    assert [epoch.extra["turned_at"] for epoch in run.records] == [0] * 5 + [6] * 3
+    assert [epoch.extra["lid"] for epoch in run.records][5:] == [5, 3, 3]
+    assert all(torch.equal(value, states[5][name]) for name, value in states[4].items())
+    assert any(not torch.equal(value, states[5][name]) for name, value in states[6].items())
+    assert alphas[:5] == [1] * 5
+    lowest = min(untrained, 2)
+    expected = [math.exp(-epoch / 8 * now / lowest) for epoch, now in ((6, 5), (7, 3), (8, 3))]
+    assert alphas[5:] == pytest.approx(expected)
+
+
+def test_the_first_epochs_of_d2l_can_turn_against_the_untrained_network(make_digits_task, monkeypatch):
+    script = iter([2.0, 2.1, 5.0])
+    monkeypatch.setattr(d2l, "mean_lid", lambda net, data, rows: torch.tensor(next(script)))
+    run = fit(D2L(init_epoch=0, window=2), make_digits_task(train_size=100), net=MLP(8, 1), epochs=2)
+    assert run.records[-1].extra["turned_at"] == 2
 
 
 def test_d2l_mixes_the_given_label_with_the_prediction(oracle):
@@ -140,7 +154,7 @@ def test_d2l_finds_its_turning_point_on_noisy_digits_and_goes_on_from_a_checkpoi
     assert all(torch.equal(value, turned[name]) for name, value in before.items())
     extras = [epoch.extra for epoch in run.records]
     at = int(extras[-1]["turned_at"])
-    assert 8 <= at <= 13 and extras[at - 2]["alpha"] == 1 and extras[at - 1]["alpha"] < 0.8
+    assert 7 <= at <= 13 and extras[at - 2]["alpha"] == 1 and extras[at - 1]["alpha"] < 0.8
     # What turned is more than the lowest dimensionality before it.
     assert extras[at - 1]["lid"] > min(extra["lid"] for extra in extras[: at - 1])
     rest.load(tmp_path / "run.pt").train()
@@ -151,36 +165,31 @@ def test_d2l_finds_its_turning_point_on_noisy_digits_and_goes_on_from_a_checkpoi
 # MentorNet.
 
 
-def test_the_lstm_is_pytorchs():
-    mine, theirs = LSTM().double(), nn.LSTM(1, 1, batch_first=True).double()
+def test_the_mentor_reads_one_step_of_a_bidirectional_lstm_and_never_trains_its_epochs():
+    mentor, theirs = Mentor().double(), nn.LSTM(2, 1, bidirectional=True).double()
+    assert "epochs" in dict(mentor.named_buffers()) and mentor.hidden.weight.shape == (20, 7)
     with torch.no_grad():
-        theirs.weight_ih_l0.copy_(mine.inputs.weight)
-        theirs.weight_hh_l0.copy_(mine.hidden.weight)
-        theirs.bias_ih_l0.copy_(mine.inputs.bias)
-        theirs.bias_hh_l0.zero_()
-    sequence = 3 * uniform(9, 2) - 1
-    torch.testing.assert_close(mine(sequence), theirs(sequence[..., None])[1][0][0], rtol=1e-12, atol=1e-12)
+        # PyTorch orders the gates: enter, forget, content, leave.
+        for direction, suffix in enumerate(("", "_reverse")):
+            for row, kept in ((0, direction), (2, 2 + direction)):
+                getattr(theirs, f"weight_ih_l0{suffix}")[row] = mentor.cells.weight[kept]
+                getattr(theirs, f"bias_ih_l0{suffix}")[row] = mentor.cells.bias[kept]
+            getattr(theirs, f"bias_hh_l0{suffix}").zero_()
+        losses, differences = uniform(2, 5)
+        _, (_, cell) = theirs(torch.stack([losses, differences], dim=1)[None])
+        epoch = mentor.epochs[50].expand(5, 5)
+        expected = mentor.output(torch.tanh(mentor.hidden(torch.cat([*cell, epoch], dim=1))))[:, 0]
+        found = mentor(losses, differences, torch.full((5,), 50))
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
 
 
-def test_the_mentor_reads_the_sequence_both_ways_and_never_trains_its_epochs():
-    mentor = Mentor(4)
-    assert "epochs" in dict(mentor.named_buffers())
-    assert mentor.label.weight.shape == (4, 2) and mentor.hidden.weight.shape == (20, 9)
-    labels, percents = torch.zeros(5, dtype=torch.long), torch.full((5,), 50)
-    losses, differences = uniform(2, 5).float()
-    logits = mentor(losses, differences, labels, percents)
-    swapped = replaced(mentor)(differences, losses, labels, percents)
-    torch.testing.assert_close(logits, swapped)
-
-
-def replaced(mentor):
-    """The mentor with its two directions exchanged."""
-    other = Mentor(4)
-    other.load_state_dict(mentor.state_dict())
-    other.forwards, other.backwards = mentor.backwards, mentor.forwards
-    with torch.no_grad():
-        other.hidden.weight[:, :2] = mentor.hidden.weight[:, :2].flip(1)
-    return other
+def test_a_mentor_learns_a_binary_curriculum_by_cross_entropy_and_others_by_squared_error():
+    logits, targets = np.array([0.3, -1.2, 2.0]), np.array([1.0, 0.0, 0.0])
+    v = 1 / (1 + np.exp(-logits))
+    binary = -(targets * np.log(v) + (1 - targets) * np.log(1 - v)).mean()
+    for is_binary, expected in ((True, binary), (False, ((v - targets) ** 2).mean())):
+        loss = mentor_loss(torch.tensor(logits), torch.tensor(targets), is_binary)
+        assert loss.item() == pytest.approx(expected, rel=1e-12)
 
 
 def test_the_predefined_curriculum():
@@ -199,22 +208,22 @@ def test_the_predefined_curriculum():
 
 def test_the_mentor_reproduces_its_predefined_curriculum(make_digits_task):
     run = Run(MentorNet(), make_digits_task(train_size=100), net=MLP(8, 1))
-    seen = invented(20_000, 10, torch.Generator().manual_seed(9), torch.float32)
+    seen = invented(20_000, torch.Generator().manual_seed(9), torch.float32)
     with torch.no_grad():
         weights = torch.sigmoid(run.nets["mentor"](*seen))
     target = predefined(seen.differences, seen.percents, 1.0)
-    # Measured over five seeds: agreement .996 to .998, mean error .007 to .009, in the last part .02 to .03.
-    assert ((weights > 0.5) == (target > 0.5)).float().mean() > 0.985
-    assert (weights - target).abs().mean() < 0.02
+    # Measured over five seeds: agreement .991 to .997, mean error .017 to .022, in the last part .04 to .09.
+    assert ((weights > 0.5) == (target > 0.5)).float().mean() > 0.98
+    assert (weights - target).abs().mean() < 0.03
     for least, below in ((0, 19), (19, 90), (90, 100)):
         part = (seen.percents >= least) & (seen.percents < below)
-        assert (weights - target)[part].abs().mean() < 0.07
+        assert (weights - target)[part].abs().mean() < 0.12
 
 
 class Told(nn.Module):
     """A mentor that answers with the difference that it sees."""
 
-    def forward(self, losses, differences, labels, percents):
+    def forward(self, losses, differences, percents):
         self.percents = percents
         return differences
 

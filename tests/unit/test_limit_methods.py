@@ -165,6 +165,22 @@ def test_the_anchor_is_the_most_extreme_example_below_the_percentile():
     torch.testing.assert_close(matrix, torch.tensor([[0.96, 0.04], [0.04, 0.96]], dtype=torch.float64))
 
 
+def test_an_anchor_that_is_an_outlier_of_an_earlier_class_loses_it_as_in_the_reference():
+    # Of 100 examples each class's three largest scores are outliers: the third class's best example below
+    # them has the first class's third largest.
+    posterior = torch.full((100, 3), 0.1, dtype=torch.float64)
+    posterior[:4] = torch.tensor([[0.9, 0.0, 0.1], [0.8, 0.1, 0.1], [0.5, 0.1, 0.4], [0.4, 0.3, 0.3]])
+    posterior[4:8] = torch.tensor([[0.0, 0.9, 0.1], [0.1, 0.8, 0.1], [0.2, 0.7, 0.1], [0.2, 0.6, 0.2]])
+    posterior[8:11] = torch.tensor([[0.0, 0.1, 0.9], [0.1, 0.1, 0.8], [0.1, 0.2, 0.7]])
+    expected = [[0.4, 0.3, 0.3], [0.2, 0.6, 0.2], [0.0, 0.2, 0.8]]
+    np.testing.assert_allclose(anchor_matrix(posterior, "reference"), expected, rtol=1e-6)
+    scores, rows = posterior.numpy().copy(), []
+    for k in range(3):
+        scores[scores[:, k] >= np.percentile(scores[:, k], 97, method="higher"), k] = 0
+        rows.append(scores[scores[:, k].argmax()].copy())
+    np.testing.assert_allclose(rows / np.sum(rows, axis=1, keepdims=True), expected, rtol=1e-6)
+
+
 def begun(method, task, **settings):
     source = fit(CrossEntropy(), task, **settings)
     return method.begun_from({"cross-entropy": source.best_weights}), source

@@ -184,20 +184,21 @@ def test_the_first_noise_layer_is_the_best_for_predictions_that_are_certain():
     for moved in (0.0, 0.3):
         layer.zero_grad()
         with torch.no_grad():
-            layer.b[0] += moved
+            layer.b[0, 0] += moved
         SModel().loss(nets_of(1e3 * certain, noise_layer=layer), batch_of(given, 4)).backward()
         assert (layer.b.grad.abs().max().item() < 1e-6) is (moved == 0)
     # The class that nobody predicts has no opinion.
     torch.testing.assert_close(layer().exp()[3], torch.full((4,), 0.25, dtype=torch.float64))
 
 
+@pytest.mark.parametrize("decay", ["weights", "all"])
 @pytest.mark.parametrize("mode", ["solo", "stacked"])
-def test_the_noise_layer_is_trained_without_weight_decay(make_digits_task, mode):
+def test_the_noise_layer_is_trained_without_weight_decay(make_digits_task, mode, decay):
     task = make_digits_task(0.5, train_size=100)
     members = [Member(SModel("prior", rate), task) for rate in (0.2, 0.6)]
-    settings = {"net": MLP(8, 1), "epochs": 1, "optimizer": SGD(0.1, weight_decay=0.1)}
+    settings = {"net": MLP(8, 1), "epochs": 1, "optimizer": SGD(0.1, weight_decay=0.1, decay=decay)}
     runs = Runs(members, mode=mode, **settings)
-    begun = [run.weights["noise_layer"]["b"].reshape(10, 10) for run in runs]
+    begun = [run.weights["noise_layer"]["b"] for run in runs]
     for rate, b in zip((0.2, 0.6), begun, strict=True):
         theta = b.softmax(1)
         np.testing.assert_allclose(theta.diagonal(), 1 - rate, atol=0.01)
@@ -208,9 +209,10 @@ def test_the_noise_layer_is_trained_without_weight_decay(make_digits_task, mode)
         if group["weight_decay"] == 0
         for tensor in group["params"]
     }
-    assert any(tensor.shape[-1] == 100 for tensor in plain)
+    assert sum(tensor.shape[-2:] == (10, 10) for tensor in plain) == 1
+    assert (len(plain) == 1) is (decay == "all")
     runs.train()
-    assert not torch.equal(runs[0].weights["noise_layer"]["b"].reshape(10, 10), begun[0])
+    assert not torch.equal(runs[0].weights["noise_layer"]["b"], begun[0])
 
 
 def test_s_model_begins_from_cross_entropy_and_the_confusion_that_it_makes(make_digits_task):
@@ -292,12 +294,19 @@ def test_a_quantile_is_the_value_of_the_nearest_rank_in_a_stack_too():
     assert vmap(quantile, (None, 0))(values, shares).tolist() == [1, 1, 2, 4, 5]
 
 
-def test_the_remember_rate_matches_the_oracle():
-    rates = [remember_rate(epoch, 0.4) for epoch in range(1, 13)]
-    assert rates == pytest.approx([1, 0.96, 0.92, 0.88, 0.84, 0.8, 0.76, 0.72, 0.68, 0.64, 0.6, 0.6])
-    forgotten = [1 - remember_rate(epoch, 0.4, ramp_epochs=9) for epoch in range(1, 11)]
-    assert forgotten == pytest.approx(np.linspace(0, 0.4, 10))
-    assert remember_rate(6, 0.4, exponent=2.0) == pytest.approx(1 - 0.4 / 4)
+@pytest.mark.parametrize("exponent", [0.5, 1.0, 2.0])
+def test_co_teaching_forgets_by_the_authors_schedule_or_by_the_papers(exponent):
+    code = np.full(14, 0.4)
+    code[:10] = np.linspace(0, 0.4**exponent, 10)
+    paper = 0.4 * np.minimum(np.arange(14) ** exponent / 10, 1)
+    for schedule, expected in (("code", code), ("paper", paper)):
+        rates = [remember_rate(epoch, 0.4, 10, exponent, schedule) for epoch in range(1, 15)]
+        np.testing.assert_allclose(rates, 1 - expected, rtol=1e-12)
+        # In a stack, hyper-parameters are tensors.
+        values = torch.tensor([[0.4, exponent], [0.4, exponent]], dtype=torch.float64)
+        stacked = vmap(lambda value, how=schedule: remember_rate(7, value[0], 10, value[1], how))(values)
+        np.testing.assert_allclose(stacked, np.full(2, 1 - expected[6]), rtol=1e-12)
+    assert [remember_rate(epoch, 0.4, 1) for epoch in (1, 2)] == [1, 0.6]
 
 
 def test_exactly_so_many_are_smallest_whatever_the_ties_and_the_rounding():
@@ -306,7 +315,7 @@ def test_exactly_so_many_are_smallest_whatever_the_ties_and_the_rounding():
     assert smallest(losses, 0.8).tolist() == [1, 0, 1, 1, 1, 1, 1, 1, 0, 1]
     assert smallest(losses, 0.01).sum() == 1
     many = torch.arange(100.0)
-    shares = [remember_rate(epoch, 0.4) for epoch in range(1, 12)]
+    shares = [1 - 0.04 * step for step in range(11)]
     counts = [100, 96, 92, 88, 84, 80, 76, 72, 68, 64, 60]
     assert [int(smallest(many, share).sum()) for share in shares] == counts
     assert vmap(smallest, (None, 0))(many, torch.tensor(shares)).sum(1).tolist() == counts
@@ -321,7 +330,7 @@ def test_each_network_of_co_teaching_learns_what_the_other_picks():
     labels = generator.integers(4, size=10)
     nets = nets_of(first, peer=Fixed(second))
     # Half of the ramp to .6: 70% of ten examples.
-    loss = CoTeaching(0.6, ramp_epochs=8).loss(nets, batch_of(labels, 4, epoch=5))
+    loss = CoTeaching(0.6, ramp_epochs=9).loss(nets, batch_of(labels, 4, epoch=5))
     loss.backward()
     one, other = losses_of(first, labels), losses_of(second, labels)
     by_first, by_second = np.argsort(one)[:7], np.argsort(other)[:7]
@@ -407,6 +416,7 @@ STACKS = {
     "self-paced, percentile": [SelfPaced(percentile=0.5, decay=0.9), SelfPaced()],
     "self-paced, fraction": [SelfPaced("fraction", final=0.6), SelfPaced("fraction")],
     "co-teaching": [CoTeaching(0.6, 2, 0.5), CoTeaching(0.2, 2)],
+    "co-teaching, paper": [CoTeaching(0.6, 2, 0.5, "paper"), CoTeaching(0.2, 2, 1.0, "paper")],
 }
 
 

@@ -64,6 +64,7 @@ def test_the_papers_schedules(number, cell, dataset, net, epochs, milestones, me
     )
     clothing = dataset == "clothing1m"
     assert (optimizer.lr, optimizer.weight_decay) == ((0.01, 1e-3) if clothing else (0.1, 5e-4))
+    assert optimizer.decay == spec.member_parts()[0].meta_optimizer.decay == "all"
     assert optimizer.momentum == 0.9 and spec.batch_size == (32 if clothing else 100)
     assert spec.meta_batch_size == 100 and spec.patience is None
     seen = (spec.net_options, spec.augment, spec.scaling)
@@ -111,7 +112,7 @@ def test_co_teaching_forgets_as_many_labels_as_are_wrong(number, cell, wrong):
 def test_what_the_originals_give_in_epochs_follows_the_length_of_the_run():
     methods = {
         (row, budget): first_spec(2, row, "p=0.4", "digits", budget).member_parts()[0]
-        for row in ("fine-tuning", "d2l")
+        for row in ("fine-tuning", "d2l", "co-teaching")
         for budget in ("quick", "cores", "paper")
     }
     assert [methods["fine-tuning", budget].last_epochs for budget in ("quick", "cores", "paper")] == [
@@ -120,6 +121,8 @@ def test_what_the_originals_give_in_epochs_follows_the_length_of_the_run():
         10,
     ]
     assert [methods["d2l", budget].init_epoch for budget in ("quick", "cores", "paper")] == [10, 6, 40]
+    ramps = [methods["co-teaching", budget].ramp_epochs for budget in ("quick", "cores", "paper")]
+    assert ramps == [2, 1, 6]
 
 
 def test_fine_tuning_and_d2l_are_cross_entropy_before_their_first_own_epoch(make_digits_task, monkeypatch):

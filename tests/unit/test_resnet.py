@@ -108,6 +108,17 @@ def test_a_wide_block_normalises_before_it_convolves():
     assert WideResNet(16, 1).build((1, 8, 8), 3).blocks[1].shortcut is None
 
 
+def test_resnet34_begins_from_pytorchs_own_initial_weights_as_in_the_reference_code():
+    net = ResNet34().build((3, 32, 32), 10)
+    kernels = [layer.weight for layer in net.modules() if isinstance(layer, torch.nn.Conv2d)]
+    assert len(kernels) == 36
+    for weight in [*kernels, net.output.weight]:
+        # Uniform within ±1/√inputs, whose deviation is 1/√(3·inputs); .45/√n of it is its standard error.
+        inputs, n = weight[0].numel(), weight.numel()
+        assert weight.std().item() == pytest.approx((3 * inputs) ** -0.5, rel=5 * 0.45 / n**0.5)
+        assert 0.97 < weight.abs().max().item() * inputs**0.5 < 1 + 1e-6
+
+
 def test_initial_weights_are_those_of_the_usual_codes():
     small, wide = ResNet32().build((3, 32, 32), 10), WideResNet(10, 4).build((3, 32, 32), 10)
     # √(2 / (k² inputs)) and √(2 / (k² outputs)): the blocks that widen tell them apart.

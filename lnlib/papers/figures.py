@@ -21,7 +21,7 @@ from lnlib.course import plots
 from lnlib.device import default_device
 from lnlib.errors import InvalidValue, unknown_name
 from lnlib.files import write_csv, write_text
-from lnlib.papers import runner, tables, writing
+from lnlib.papers import tables, writing
 from lnlib.papers.request import Request
 from lnlib.papers.run_folder import Arrays
 from lnlib.papers.spec import Spec
@@ -214,12 +214,12 @@ def _chosen(
 ) -> dict[str, Result]:
     """Rows of Table 1 at p = 0.8 and all images, each at the setting that noisy validation chooses."""
     request = Request.parse("limit-table1", dataset, TABLE_BUDGETS[budget], rows, [f"p={RATE:g},n=all"])
-    runner.make(request.specs(), store, progress=progress)
+    tables.make(request, store, progress)
     chosen = {}
     for row in request.rows:
-        complete = tables.finished(request.grid(row, request.cells[0]), store)
-        if complete:
-            chosen[row.paper] = max(complete, key=lambda one: one[0])[2][0]
+        _, results = tables.choice(tables.finished(request, request.grid(row, request.cells[0]), store))
+        if results:
+            chosen[row.paper] = results[0]
     return chosen
 
 

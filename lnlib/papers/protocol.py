@@ -156,6 +156,9 @@ class Protocol:
     """the settings to try, by row"""
     optimizers: tuple[Options, ...] = ()
     """to try with each setting of every row, the `name` and options of each; the table's own unless given"""
+    choose_by: Literal["all seeds", "first seed"] = "all seeds"
+    """whose noisy-validation accuracy chooses a setting: with the first seed's, only what is chosen is
+    trained with the others"""
     setups: Mapping[str, Options] = field(default_factory=dict)
     cells: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """by table; all where it is missing"""

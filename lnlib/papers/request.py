@@ -169,9 +169,17 @@ class Request:
         return "; ".join(f"{', '.join(headings)} ({why})" for why, headings in by_reason.items())
 
     def specs(self) -> list[Spec]:
-        """The runs of the part that is asked for, cell by cell."""
-        grids = (self.grid(row, cell) for cell in self.cells for row in self.rows)
-        return [spec for grid in grids for _, specs in grid for spec in specs]
+        """The runs by which the settings of the part that is asked for are chosen, cell by cell."""
+        return [spec for grid in self.grids for _, specs in grid for spec in self.deciding(specs)]
+
+    @property
+    def grids(self) -> list[Grid]:
+        """Those of the part that is asked for, cell by cell."""
+        return [self.grid(row, cell) for cell in self.cells for row in self.rows]
+
+    def deciding(self, specs: Sequence[Spec]) -> Sequence[Spec]:
+        """Those of a setting's runs that have a say in whether it is chosen."""
+        return specs[:1] if self.protocol.choose_by == "first seed" else specs
 
     def grid(self, row: Row, cell: Cell) -> Grid:
         """The settings of a cell with their runs; each spec is parsed once."""

@@ -44,15 +44,30 @@ def reproduce(
     `gather`.
     """
     store = store or Store()
-    runner.make(request.specs(), store, progress=progress, on_wait=on_wait)
+    make(request, store, progress, on_wait)
     return gather(request, store)
+
+
+def make(
+    request: Request,
+    store: Store,
+    progress: runner.OnProgress = lambda what, share: None,
+    on_wait: Callable[[Spec], None] | None = None,
+) -> None:
+    """Train what is missing: the runs that choose the settings, then the chosen ones' other seeds."""
+    every = sum(map(runner.effort, _planned(request, request.grids, store)))
+    deciding = sum(map(runner.effort, request.specs())) / every
+    runner.make(request.specs(), store, None, lambda what, share: progress(what, deciding * share), on_wait)
+    chosen = _planned(request, request.grids, store)
+    rest = 1 - deciding
+    runner.make(chosen, store, None, lambda what, share: progress(what, deciding + rest * share), on_wait)
 
 
 def outlook(request: Request, store: Store) -> runner.Outlook:
     """How far the requested part is and what it still takes, judged by the runs of the whole table."""
-    asked = [request.grid(row, cell) for cell in request.cells for row in request.rows]
     table = [request.grid(row, cell) for cell in _possible(request) for row in request.table.rows]
-    return runner.outlook([*map(_runs, asked)], [spec for grid in table for spec in _runs(grid)], store)
+    cells = [_planned(request, [grid], store) for grid in request.grids]
+    return runner.outlook(cells, [spec for grid in table for _, specs in grid for spec in specs], store)
 
 
 def _possible(request: Request) -> list[Cell]:
@@ -60,8 +75,14 @@ def _possible(request: Request) -> list[Cell]:
     return [cell for cell in request.table.cells if cell.heading not in request.obstacles]
 
 
-def _runs(grid: Grid) -> list[Spec]:
-    return [spec for _, specs in grid for spec in specs]
+def _planned(request: Request, grids: Iterable[Grid], store: Store) -> list[Spec]:
+    """The runs that choose, and all of what they have chosen; before they have, of the first setting."""
+    planned = []
+    for grid in grids:
+        planned += [spec for _, specs in grid for spec in request.deciding(specs)]
+        chosen, results = choice(finished(request, grid, store))
+        planned += next((specs for setting, specs in grid if results and setting == chosen), grid[0][1])
+    return list({spec.fingerprint: spec for spec in planned}.values())
 
 
 def gather(request: Request, store: Store) -> pd.DataFrame:
@@ -82,7 +103,7 @@ def gather(request: Request, store: Store) -> pd.DataFrame:
 def _records(request: Request, cell: Cell, store: Store) -> list[dict[str, Any]]:
     """The rows of one cell, their columns in order."""
     num_train, rows, metrics = request.num_train(cell), request.table.rows, request.table.metrics
-    tried = {row.name: finished(request.grid(row, cell), store) for row in rows}
+    tried = {row.name: finished(request, request.grid(row, cell), store) for row in rows}
     chosen = {name: choice(settings) for name, settings in tried.items()}
     ours = {
         metric: {name: _by_seed(results, metric) for name, (_, results) in chosen.items()}
@@ -164,27 +185,28 @@ def _origin(wanted: list[int], setting: Options, results: list[Result]) -> dict[
     }
 
 
-Tried = list[tuple[float, Options, list[Result]]]
+Tried = list[tuple[tuple[int, float], Options, list[Result]]]
 
 
 def choice(tried: Tried) -> tuple[Options, list[Result]]:
-    """The setting that a cell shows, with its finished runs: of those with the most seeds the one with the
-    highest noisy-validation accuracy; no run where nothing is finished.
+    """The setting that a cell shows, with its finished runs: of those that the most seeds have a say in the
+    one with the highest noisy-validation accuracy; no run where nothing is finished.
     """
-    _, setting, results = max(tried, key=lambda one: (len(one[2]), one[0]), default=(0.0, {}, []))
+    _, setting, results = max(tried, key=lambda one: one[0], default=((0, 0.0), {}, []))
     return setting, results
 
 
-def finished(grid: Grid, store: Store) -> Tried:
-    """The settings of which some runs are finished and none has diverged, each with its mean noisy-validation
-    accuracy and these runs.
+def finished(request: Request, grid: Grid, store: Store) -> Tried:
+    """The settings of which some runs are finished and none has diverged: how many of the runs that choose,
+    with their mean noisy-validation accuracy, the setting, and all its finished runs.
     """
-    found = []
+    found: Tried = []
     for setting, specs in grid:
         results = [result for spec in specs if (result := store.find(spec)) is not None]
-        if results and not any(store.failure(spec) for spec in specs):
-            score = float(np.mean([result.best["validation_accuracy"] for result in results]))
-            found.append((score, setting, results))
+        seeds = {spec.seed for spec in request.deciding(specs)}
+        deciding = [one.best["validation_accuracy"] for one in results if one.spec.seed in seeds]
+        if deciding and not any(store.failure(spec) for spec in specs):
+            found.append(((len(deciding), float(np.mean(deciding))), setting, results))
     return found
 
 

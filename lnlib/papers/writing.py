@@ -41,7 +41,7 @@ def caption(request: Request, frame: pd.DataFrame) -> str:
         else "",
         f"Data: {request.dataset}{meta}; budget {protocol.name}: {protocol.title}; "
         f"up to {request.length} epochs{_stretched(request)}; seeds {_seeds(request)}.",
-        f"Chosen by mean noisy-validation accuracy. Device: {_devices(frame) or 'none yet'}.",
+        f"{_chosen_by(request)} Device: {_devices(frame) or 'none yet'}.",
         f"At most {request.size_limit} training images." if request.size_limit else "",
         ""
         if request.dataset in table.datasets
@@ -94,6 +94,12 @@ def tried(request: Request) -> list[str]:
 
 def _plain(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _chosen_by(request: Request) -> str:
+    if request.protocol.choose_by == "first seed":
+        return "The first seed's noisy-validation accuracy chooses the setting that the others train."
+    return "Settings are chosen by mean noisy-validation accuracy."
 
 
 def _devices(frame: pd.DataFrame) -> str:

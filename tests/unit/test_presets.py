@@ -126,7 +126,7 @@ def test_clothing1m_has_a_column_in_limits_table_2():
     (source,) = spec.sources().values()
     assert source == grid(TABLE2, "ce", "labels as they came", dataset="clothing1m")[0][1][0]
     request = replace(REQUEST, table=TABLE2, dataset="clothing1m")
-    printed = {row.name: tables.paper_value(request, row, TABLE2.cells[-1]) for row in TABLE2.rows}
+    printed = {row.name: tables.paper_number(request, row, TABLE2.cells[-1]).value for row in TABLE2.rows}
     assert printed == {
         "ce": 68.91, "mae": 6.52, "fw": 68.70, "dmi": 71.19, "limit-g": 70.32, "limit-l": 70.35,
         "limit-g+init": 71.39, "limit-l+init": 70.53,

@@ -119,13 +119,32 @@ def test_of_several_settings_those_with_the_most_seeds_compete_by_noisy_validati
     for spec, validation in ((first, 0.3), (third, 0.2), (fourth, 0.9)):
         store.obtain(spec)
         told(store, spec, validation_accuracy=[validation] * 3)
-    (setting, results) = tables.choice(tables.finished(grid, store))
+    (setting, results) = tables.choice(tables.finished(request, grid, store))
     assert (setting, len(results)) == ({"beta": 10.0}, 2)
     store.obtain(second)
     told(store, second, validation_accuracy=[0.85] * 3)
-    (setting, results) = tables.choice(tables.finished(grid, store))  # 0.575 against 0.55
+    (setting, results) = tables.choice(tables.finished(request, grid, store))  # 0.575 against 0.55
     assert (setting, len(results)) == ({"beta": 3.0}, 2)
     assert tables.choice([]) == ({}, [])
+
+
+def test_where_the_first_seed_chooses_only_the_chosen_setting_is_trained_with_the_others(tmp_path):
+    store = Store(tmp_path)
+    several = Request.parse("limit-table1", rows=["limit-l-s", "ce"], cells=CELL, seeds=[1, 2, 3], **SHORT)
+    request = replace(several, protocol=replace(several.protocol, choose_by="first seed"))
+    shares: list[float] = []
+    assert len(request.specs()) == 3 and tables.outlook(request, store)[2:4] == (0, 3 + 2 + 2)
+    frame = tables.reproduce(request, store, lambda what, share: shares.append(share))
+    assert shares == sorted(shares) and shares[-1] == pytest.approx(1)
+    assert tables.outlook(request, store)[:4] == (2, 2, 7, 7)
+    row, (first, second) = records(frame)["limit-l-s"], request.grid(request.rows[1], request.cells[0])
+    better = max(first, second, key=lambda one: store.find(one[1][0]).best["validation_accuracy"])
+    assert [len(store.runs()), row["seeds"], row["settings"]] == [7, 3, "2 of 2"]
+    assert row["fingerprints"].split() == [spec.fingerprint for spec in better[1]]
+    # What the other seeds would say is not asked: the test set has no say either.
+    for spec in better[1][1:]:
+        told(store, spec, validation_accuracy=[0.01] * 3)
+    assert records(tables.gather(request, store))["limit-l-s"]["setting"] == row["setting"]
 
 
 # Beside the paper.

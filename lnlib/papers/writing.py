@@ -193,7 +193,7 @@ def overview(
                 f"paper{tail}": paper_text(record, metric, grey),
                 f"ours{tail}": our_text(record, metric, bold),
                 f"ours − paper{tail}": "" if np.isnan(by) else _signed(by),
-                f"behind (s.e.){tail}": "" if np.isnan(behind) else f"{behind:.1f} ({error:.1f})",
+                f"behind (s.e.){tail}": _behind(behind, error),
             }
         line |= {"seeds": _counted(record)} | {title: _text(record[name]) for name, title in ORIGINS.items()}
         lines.append(line)
@@ -236,6 +236,12 @@ def _counted(record: Mapping[Any, Any]) -> str:
     """ "5", or "3 of 5"."""
     done, lacks = record["seeds"], len(record["missing"].split())
     return f"{done} of {done + lacks}" if lacks else str(done)
+
+
+def _behind(mean: float, error: float) -> str:
+    if np.isnan(mean):
+        return ""
+    return "best" if mean == 0 else f"{mean:.1f} ({error:.1f})".replace("-", "−")
 
 
 def _signed(difference: float) -> str:

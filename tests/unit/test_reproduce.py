@@ -185,7 +185,7 @@ def test_a_row_that_chooses_nothing_shows_its_defaults_and_all_rows_their_optimi
     assert lines[-1] == "each row by sgd (lr 0.1), sgd (lr 0.02), adam (lr 0.001)"
     assert {
         "Focal loss: gamma 1",
-        "Co-teaching: forget_rate computed; exponent 1",
+        "Co-teaching: forget_rate computed; exponent 1; ramp_epochs computed",
         "Bootstrap: beta 0.8",
     } <= {*lines}
     paper = writing.tried(Request.parse("metainfonet-table2", budget="paper"))

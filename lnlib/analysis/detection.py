@@ -86,6 +86,18 @@ def suspects(task: Task, logits: Mapping[str, Tensor], score: Score = gradient_d
     return frame
 
 
+@checked
+def first_of_each(suspects: pd.DataFrame, count: Count) -> pd.DataFrame:
+    """The `count` most suspicious images of each predicted class: all firsts by class, then all seconds.
+
+    A score that saturates ranks by what a class's logits happen to reach, and the first suspects of all may
+    then show two classes.
+    """
+    places = suspects.groupby("predicted").cumcount()
+    order = suspects.assign(place=places)[places < count].sort_values(["place", "predicted"], kind="stable")
+    return order.drop(columns="place").reset_index(drop=True)
+
+
 def evaluation_frame(suspects: pd.DataFrame, task: Task) -> pd.DataFrame:
     """The frame of `suspects` and a column `wrong`; raises `InvalidValue` where nobody knows the truth."""
     if not task.truth.known:

@@ -14,7 +14,7 @@ from lnlib.course import plots
 from lnlib.data import METAINFONET_MEAN
 from lnlib.errors import InvalidValue, LnlibError, UnknownName
 from lnlib.files import write_text
-from lnlib.papers import figures
+from lnlib.papers import figures, limit_figures
 from lnlib.papers.spec import Spec
 from lnlib.papers.store import Store
 
@@ -235,7 +235,7 @@ def test_figure_1_chooses_each_setting_by_noisy_validation(tmp_path, monkeypatch
         ]
         return [(label, Spec.parse(run | extra)) for label, extra in settings]
 
-    monkeypatch.setattr(figures, "figure1_runs", tiny)
+    monkeypatch.setattr(limit_figures, "figure1_runs", tiny)
     seen = []
     figures.make(
         "limit-fig1", output=tmp_path, store=Store(tmp_path), progress=lambda what, share: seen.append(share)
@@ -243,20 +243,45 @@ def test_figure_1_chooses_each_setting_by_noisy_validation(tmp_path, monkeypatch
     assert seen == sorted(seen) and seen[-1] == 1
     frame = pd.read_csv(tmp_path / "limit-fig1-digits.csv")
     dropout = frame[frame["method"] == "CE + dropout"]
-    best = dropout.groupby("setting")["validation_accuracy"].max()
+    best = dropout[dropout["seed"] == 0].groupby("setting")["validation_accuracy"].max()
     assert set(dropout.loc[dropout["selected"], "setting"]) == {best.idxmax()}
+    # The first seed tries all settings, the others only those that it chooses.
+    seeds = {setting: set(part["seed"]) for setting, part in dropout.groupby("setting")}
+    assert seeds == dict.fromkeys(best.index, {0}) | {best.idxmax(): {0, 1, 2}}
     assert frame.loc[frame["method"] == "CE", "selected"].all()
     provenance = json.loads((tmp_path / "limit-fig1-digits.json").read_text())
     assert {"spec", "fingerprint", "device", "torch_version"} <= set(provenance["runs"][0])
 
 
 def test_the_grids_of_figure_1_are_those_that_the_docstring_says():
-    runs = figures.figure1_runs("mnist", "full")
+    runs = limit_figures.figure1_runs("mnist", "full")
     assert [run.method_options["beta"] for label, run in runs if label == "LIMIT-L"] == [3, 10, 30]
     assert [run.net_options["dropout"] for label, run in runs if label == "CE + dropout"] == [0.25, 0.5, 0.75]
     assert {run.net_options["width"] for _, run in runs} == {512}
     assert {run.epochs for _, run in runs} == {50} and {run.rate for _, run in runs} == {0.8}
     assert len({run.fingerprint for _, run in runs}) == len(runs)
+
+
+def test_figure_a0_tries_the_reference_codes_betas_with_both_kinds_of_q(tmp_path, monkeypatch):
+    runs = limit_figures.figure_a0_runs("mnist", "full")
+    tried = {(run.method_options["q"], run.method_options["beta"], run.seed) for run in runs}
+    assert len(tried) == len(runs) == 2 * 8 * 3
+    assert {beta for _, beta, _ in tried} == {0, 0.1, 0.3, 1, 3, 10, 30, 100}
+    short = [run.model_copy(update={"epochs": 2} | SMALL) for run in runs if run.method_options["beta"] > 20]
+    short = [
+        run.model_copy(update={"dataset": "digits", "net": "mlp", "batch_size": 64}) for run in short[:4]
+    ]
+    monkeypatch.setattr(limit_figures, "figure_a0_runs", lambda dataset, budget: short)
+    figures.make("limit-figA0", output=tmp_path, store=Store(tmp_path))
+    frame = pd.read_csv(tmp_path / "limit-figA0-digits.csv")
+    assert frame[["q", "beta"]].values.tolist() == [
+        [q, b] for q in ("gaussian", "laplace") for b in (30, 100)
+    ]
+    history = Store(tmp_path).find(short[0]).history
+    chosen = history.loc[history["validation_accuracy"].idxmax()]
+    assert frame.loc[0, ["best_epoch", "best"]].tolist() == pytest.approx(
+        [chosen["epoch"], chosen["test_accuracy"]], abs=1e-5
+    )
 
 
 def test_unknown_figures_and_budgets_are_refused(tmp_path):

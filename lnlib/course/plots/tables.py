@@ -1,5 +1,6 @@
 """A table of a paper with our numbers beside it, as a figure."""
 
+import re
 import textwrap
 from collections.abc import Sequence
 
@@ -22,7 +23,12 @@ def table_chart(frame: pd.DataFrame, title: str) -> go.Figure:
     `frame` is what `lnlib.papers.tables.gather` gives; cells and methods without a number of ours are
     left out.
     """
-    return _panels(frame, title, table_height=0)
+    return _panels(frame.assign(method=frame["method"].map(_spelled)), title, table_height=0)
+
+
+def _spelled(method: str) -> str:
+    """LIMIT's variants as everywhere else: "LIMIT-G + S" for the table's "LIMIT_G +S"."""
+    return re.sub(r" ([+-])S$", r" \1 S", method).replace("LIMIT_", "LIMIT-").replace(" - ", " − ")
 
 
 def table_comparison(frame: pd.DataFrame, title: str, caption: str) -> go.Figure:
@@ -131,5 +137,5 @@ def _style(method: str) -> Style:
     """The style of a method by its name in the paper's table; the variants of LIMIT share theirs."""
     if method == "Standard":
         return style("CE")
-    own = method[:7].replace("_", "-") if method.startswith("LIMIT_") else method.partition(" (")[0]
+    own = method[:7].replace("_", "-") if method.startswith("LIMIT") else method.partition(" (")[0]
     return style(own)

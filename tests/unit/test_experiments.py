@@ -247,7 +247,7 @@ def test_figure_1_chooses_each_setting_by_noisy_validation(tmp_path, monkeypatch
     assert set(dropout.loc[dropout["selected"], "setting"]) == {best.idxmax()}
     # The first seed tries all settings, the others only those that it chooses.
     seeds = {setting: set(part["seed"]) for setting, part in dropout.groupby("setting")}
-    assert seeds == dict.fromkeys(best.index, {0}) | {best.idxmax(): {0, 1, 2}}
+    assert seeds == {name: {0} for name in best.index} | {best.idxmax(): {0, 1, 2}}
     assert frame.loc[frame["method"] == "CE", "selected"].all()
     provenance = json.loads((tmp_path / "limit-fig1-digits.json").read_text())
     assert {"spec", "fingerprint", "device", "torch_version"} <= set(provenance["runs"][0])

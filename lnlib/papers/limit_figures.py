@@ -2,6 +2,7 @@
 Table 1 as a chart.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -145,10 +146,16 @@ SUSPECTS, EACH = 32, 3
 def table1(dataset: str, budget: Budget, store: Store, progress: OnProgress) -> FigureData:
     request = Request.parse("limit-table1", dataset, TABLE_BUDGETS[budget])
     frame = tables.reproduce(request, store, progress)
-    drawing = plots.table_chart(frame, request.table.title)
+    shown = frame.assign(method=frame["method"].map(spelled))
+    drawing = plots.table_chart(shown, request.table.title)
     plots.small_print(drawing, writing.short_caption(request, frame))
     chosen = [store.find(spec) for spec in request.specs()]
     return FigureData(frame, drawing, provenance([result for result in chosen if result]))
+
+
+def spelled(method: str) -> str:
+    """A row's name as the figures spell it: "LIMIT-G + S" for the table's "LIMIT_G +S"."""
+    return re.sub(r" ([+-])S$", r" \1 S", method).replace("LIMIT_", "LIMIT-").replace(" - ", " − ")
 
 
 def _chosen(

@@ -284,6 +284,22 @@ def test_figure_a0_tries_the_reference_codes_betas_with_both_kinds_of_q(tmp_path
     )
 
 
+def test_the_chart_of_table_1_spells_limits_variants_as_the_figures_do():
+    names = {
+        "CE+GN": "CE+GN",
+        "LIMIT_G +S": "LIMIT-G + S",
+        "LIMIT_L -S": "LIMIT-L − S",
+        "LIMIT_G + init.": "LIMIT-G + init.",
+    }
+    assert {name: limit_figures.spelled(name) for name in names} == names
+    columns = {"cell": "p=0.5", "paper": 70.0, "ours": 71.0, "std": 1.0, "std_over": "seeds", "seeds": 3}
+    frame = pd.DataFrame(
+        {"method": ["LIMIT-G + S", "LIMIT-L − S"], "setting": "", "same_setting": True} | columns
+    )
+    ours = next(trace for trace in plots.table_chart(frame, "Table 1").data if trace.name.startswith("ours"))
+    assert [*ours.marker.color] == [plots.style("LIMIT-G").color, plots.style("LIMIT-L").color]
+
+
 def test_unknown_figures_and_budgets_are_refused(tmp_path):
     with pytest.raises(UnknownName, match="did you mean 'limit-fig1'"):
         figures.make("limit-figure1", output=tmp_path)

@@ -162,14 +162,6 @@ def test_figure_a0_has_a_place_for_every_beta_and_two_lines_a_q() -> None:
     assert len({(line.line.color, line.line.dash) for line in figure.data}) == 4
 
 
-def test_the_chart_of_a_table_spells_limits_variants_as_the_figures_do() -> None:
-    methods = ["CE", "CE+GN", "LIMIT_G +S", "LIMIT_L -S", "LIMIT_L", "LIMIT_G + init."]
-    columns = {"cell": "p=0.5", "paper": 70.0, "ours": 71.0, "std": 1.0, "std_over": "seeds", "seeds": 3}
-    frame = pd.DataFrame({"method": methods, "setting": ""} | columns)
-    shown = plots.table_chart(frame, "Table 1").data[0].y
-    assert [*shown] == ["CE", "CE+GN", "LIMIT-G + S", "LIMIT-L − S", "LIMIT-L", "LIMIT-G + init."]
-
-
 VALIDATION = ("validation_clean_accuracy", "validation_accuracy")
 
 

@@ -1,6 +1,5 @@
 """A table of a paper with our numbers beside it, as a figure."""
 
-import re
 import textwrap
 from collections.abc import Sequence
 
@@ -23,12 +22,7 @@ def table_chart(frame: pd.DataFrame, title: str) -> go.Figure:
     `frame` is what `lnlib.papers.tables.gather` gives; cells and methods without a number of ours are
     left out.
     """
-    return _panels(frame.assign(method=frame["method"].map(_spelled)), title, table_height=0)
-
-
-def _spelled(method: str) -> str:
-    """LIMIT's variants as everywhere else: "LIMIT-G + S" for the table's "LIMIT_G +S"."""
-    return re.sub(r" ([+-])S$", r" \1 S", method).replace("LIMIT_", "LIMIT-").replace(" - ", " − ")
+    return _panels(frame, title, table_height=0)
 
 
 def table_comparison(frame: pd.DataFrame, title: str, caption: str) -> go.Figure:

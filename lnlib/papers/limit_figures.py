@@ -3,11 +3,11 @@ Table 1 as a chart.
 """
 
 import re
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
-import torch
 
 from lnlib import bounds
 from lnlib.analysis import detection
@@ -203,19 +203,18 @@ def figure4(
     labels = task.train.labels, task.truth.train_labels
     recovered = {name: detection.evaluation_recovered(one, *labels) for name, one in logits.items()}
     top = detection.first_of_each(marked, EACH) if by_class else marked.head(SUSPECTS)
-    images = task.dataset.train_images[torch.from_numpy(top["row"].to_numpy())].numpy()
+    images = task.dataset.train_images[top["row"].tolist()].numpy()
     columns = top["predicted"].nunique() if by_class else 8
     drawing = plots.suspect_gallery(top.assign(row=range(len(top))), images, top["wrong"].tolist(), columns)
     whose = f"the {EACH} highest scores of each predicted class" if by_class else "the highest scores"
-    plots.small_print(
-        drawing,
-        f"LIMIT-L, {whose}, ‖μ − g‖₂ = ‖y − s(r)‖₂. The largest possible is √2 = 1.414, nearly reached where",
-        "the predictor is certain of another class; the order there is that of digits which are not shown.",
-        f"Training examples: AUC {auc:.2%}; in place of wrong labels the predictor says the true ones for",
+    words = (
+        f"LIMIT-L, {whose}, ‖μ − g‖₂ = ‖y − s(r)‖₂. The largest possible is √2 = 1.414, nearly reached where "
+        "the predictor is certain of another class; the order there is that of digits which are not shown. "
+        f"Training examples: AUC {auc:.2%}; in place of wrong labels the predictor says the true ones for "
         f"{recovered['predictor']:.1%}, the classifier for {recovered['classifier']:.1%}. The paper names no "
-        "noise rate for its figure.",
-        small_print([result]),
+        "noise rate for its figure."
     )
+    plots.small_print(drawing, *textwrap.wrap(words, 145), small_print([result]))
     facts = {"auc": auc, "wrong_labels_recovered": recovered}
     frame = top if by_class else marked.head(1000)
     return FigureData(frame, drawing, provenance([result]) | facts)

@@ -262,6 +262,20 @@ def test_the_grids_of_figure_1_are_those_that_the_docstring_says():
     assert len({run.fingerprint for _, run in runs}) == len(runs)
 
 
+def test_figure_4_says_what_predictor_and_classifier_put_right(tmp_path, monkeypatch):
+    spec = Spec.parse({"rate": 0.8, "method": "limit", **SMALL})
+    result = Store(tmp_path).obtain(spec)
+    monkeypatch.setattr(limit_figures, "_chosen", lambda *asked: {"LIMIT_L -S": result})
+    for name in ("limit-fig4", "limit-fig4-by-class"):
+        figures.make(name, output=tmp_path, store=Store(tmp_path))
+    facts = json.loads((tmp_path / "limit-fig4-digits.json").read_text())
+    assert facts["wrong_labels_recovered"]["classifier"] == pytest.approx(result.best["corrupted_recovered"])
+    assert 0 <= facts["wrong_labels_recovered"]["predictor"] <= 1
+    by_class = pd.read_csv(tmp_path / "limit-fig4-by-class-digits.csv")
+    assert by_class["predicted"].value_counts().max() == limit_figures.EACH
+    assert set(by_class["predicted"]) == set(pd.read_csv(tmp_path / "limit-fig4-digits.csv")["predicted"])
+
+
 def test_figure_a0_tries_the_reference_codes_betas_with_both_kinds_of_q(tmp_path, monkeypatch):
     runs = limit_figures.figure_a0_runs("mnist", "full")
     tried = {(run.method_options["q"], run.method_options["beta"], run.seed) for run in runs}

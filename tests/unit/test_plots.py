@@ -153,12 +153,12 @@ def test_figure_a0_has_a_place_for_every_beta_and_two_lines_a_q() -> None:
     lines = {line.name: line for line in figure.data}
     assert list(lines) == [
         "LIMIT-G, best noisy validation",
-        "LIMIT-G, end",
+        "LIMIT-G, last ten evaluations",
         "LIMIT-L, best noisy validation",
-        "LIMIT-L, end",
+        "LIMIT-L, last ten evaluations",
     ]
-    np.testing.assert_allclose(lines["LIMIT-L, end"].y, [0.55, 0.55])
-    np.testing.assert_allclose(lines["LIMIT-L, end"].error_y.array, [0.05, 0.05])
+    np.testing.assert_allclose(lines["LIMIT-L, last ten evaluations"].y, [0.55, 0.55])
+    np.testing.assert_allclose(lines["LIMIT-L, last ten evaluations"].error_y.array, [0.05, 0.05])
     assert len({(line.line.color, line.line.dash) for line in figure.data}) == 4
 
 

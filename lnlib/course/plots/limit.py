@@ -20,6 +20,7 @@ from lnlib.course.plots.theme import (
     CLEAN,
     FORBIDDEN,
     GIVEN,
+    LONG_DASH,
     NOISY,
     PERCENT,
     PLOT_HEIGHT,
@@ -241,7 +242,7 @@ def accuracy_split(frame: pd.DataFrame, rate: float, epoch: float | None = None)
         "train_accuracy": ("all given labels", stroke(GIVEN), "circle"),
         "clean_accuracy": ("clean part", stroke(CLEAN), "square"),
         "corrupted_fit": ("corrupted part, fitted", stroke(NOISY), "x"),
-        "corrupted_recovered": ("corrupted part, recovered", stroke(NOISY, "dash"), "circle-open"),
+        "corrupted_recovered": ("corrupted part, recovered", stroke(NOISY, LONG_DASH), "circle-open"),
         "test_accuracy": ("test", stroke(TEST), "diamond"),
     }
     last = float(frame["epoch"].max())

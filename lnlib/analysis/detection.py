@@ -86,6 +86,18 @@ def suspects(task: Task, logits: Mapping[str, Tensor], score: Score = gradient_d
     return frame
 
 
+@checked
+def first_of_each(suspects: pd.DataFrame, count: Count) -> pd.DataFrame:
+    """The `count` most suspicious images of each predicted class: all firsts by class, then all seconds.
+
+    A score that saturates ranks by what a class's logits happen to reach, and the first suspects of all may
+    then show two classes.
+    """
+    places = suspects.groupby("predicted").cumcount()
+    order = suspects.assign(place=places)[places < count].sort_values(["place", "predicted"], kind="stable")
+    return order.drop(columns="place").reset_index(drop=True)
+
+
 def evaluation_frame(suspects: pd.DataFrame, task: Task) -> pd.DataFrame:
     """The frame of `suspects` and a column `wrong`; raises `InvalidValue` where nobody knows the truth."""
     if not task.truth.known:
@@ -136,6 +148,24 @@ def evaluation_precision(
     if k > len(scores):
         raise InvalidValue(f"k must lie in 1 to the {len(scores)} scores, got {k}; try k={len(scores)}")
     return float(wrong[np.argsort(-scores, kind="stable")[:k]].mean())
+
+
+def evaluation_recovered(
+    logits: Float[Tensor, "examples classes"],
+    given: Int[Tensor, " examples"],
+    true: Int[Tensor, " examples"],
+) -> float:
+    """The share of wrong labels in whose place the largest logit says the true class.
+
+    Raises `InvalidValue` where no label is wrong. Source: LIMIT, section 4.1, of the classifier's logits and
+    of the predictor's.
+    """
+    wrong = given != true
+    if not wrong.any():
+        raise InvalidValue(
+            f"only wrong labels can be recovered, got none among {len(given)}; add noise to the labels first"
+        )
+    return float((logits.argmax(dim=1) == true)[wrong].double().mean())
 
 
 def _check_both(wrong: Marks) -> None:

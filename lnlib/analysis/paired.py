@@ -8,6 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
+from lnlib.checks import Part, checked
+
 CONFIDENCE = 0.95
 BySeed = Mapping[int, float]
 
@@ -27,7 +29,8 @@ class Difference(NamedTuple):
         return self.low <= 0
 
 
-def paired_difference(one: BySeed, other: BySeed, confidence: float = CONFIDENCE) -> Difference:
+@checked
+def paired_difference(one: BySeed, other: BySeed, confidence: Part = CONFIDENCE) -> Difference:
     """The mean of `one` − `other` over the seeds that both have: d̄ ± t(n − 1) · s/√n, Student's paired t
     interval.
     """
@@ -41,6 +44,7 @@ def paired_difference(one: BySeed, other: BySeed, confidence: float = CONFIDENCE
     return Difference(mean, error, mean - half, mean + half, pairs)
 
 
+@checked
 def behind_best(rows: Mapping[str, BySeed]) -> dict[str, Difference]:
     """How far each row lies behind the best, which is behind itself by 0: the one with the highest mean over
     the seeds that all have.

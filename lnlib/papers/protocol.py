@@ -129,10 +129,11 @@ class Cell:
 
 @dataclass(frozen=True, config=NO_MISSPELLINGS)
 class Stretch:
-    """How many times the epochs are trained, and after how many of them a run is evaluated."""
+    """How many times the epochs are trained, after how many of them a run is evaluated, and on what."""
 
     times: float = 1.0
     evaluate_every: int = 1
+    measured: Literal["all", "validation"] = "all"
 
 
 @dataclass(frozen=True, config=NO_MISSPELLINGS)

@@ -220,7 +220,7 @@ class Request:
             "patience": self.protocol.patience_of(row, cell.noise),
         }
         if stretch:
-            fields["evaluate_every"] = stretch.evaluate_every
+            fields |= {"evaluate_every": stretch.evaluate_every, "measured": stretch.measured}
         if self.table.milestones:
             steps = [round(step / self.table.epochs * epochs) for step in self.table.milestones]
             fields["optimizer_options"] = {**self.setup.get("optimizer_options", {}), "milestones": steps}

@@ -4,7 +4,7 @@ import hashlib
 import inspect
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from functools import cache, cached_property, lru_cache
 from typing import Any, NamedTuple
 
@@ -19,6 +19,7 @@ from lnlib.checks import explained, fits
 from lnlib.data.task import Task, given_task, make_task, split_rows
 from lnlib.errors import InvalidValue, unknown_name
 from lnlib.files import expanded
+from lnlib.optimizers import SGD, Adam
 from lnlib.papers.fields import Options, SpecFields
 from lnlib.training import Augmentation, CenterCrop, CropFlip, FlipCrop, Member, Run, Settings
 
@@ -241,8 +242,9 @@ def _reader(entry: Entry) -> tuple[TypeAdapter[Any], tuple[str, ...]]:
 
 
 def _values(part: Any) -> Options:
-    """The options of a method, network or optimiser with their values."""
-    return {name: getattr(part, name) for name in _option_names(part.__class__)}
+    """The options of a method, network or optimiser with their values, an optimiser among them as a dict."""
+    values = {name: getattr(part, name) for name in _option_names(part.__class__)}
+    return {name: asdict(value) if isinstance(value, Adam | SGD) else value for name, value in values.items()}
 
 
 @cache

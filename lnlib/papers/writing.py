@@ -109,7 +109,7 @@ def _devices(frame: pd.DataFrame) -> str:
 def short_caption(request: Request, frame: pd.DataFrame) -> str:
     """Data, budget, seeds and device in one line."""
     seeds = ", ".join(map(str, request.seeds))
-    budget = f"budget {request.protocol.name}, {request.length} epochs"
+    budget = f"budget {request.protocol.name}, {request.length} epochs{_stretched(request)}"
     return f"{request.dataset} · {budget} · seed {seeds} · {_devices(frame)}"
 
 

@@ -48,6 +48,8 @@ EXAMPLES: dict[str, Any] = {
     "norm_squared_bound": 1.0,
     "num_classes": 4,
     "num_examples": 100,
+    "one": {0: 0.5, 1: 0.6},
+    "other": {0: 0.4, 1: 0.5},
     "probabilities": [0.5, 0.5],
     "sigma": 1.0,
     "transition_matrix": np.eye(4),

@@ -176,6 +176,13 @@ def test_bad_logits_name_the_part_and_the_remedy(make_digits_task):
 # The evaluation
 
 
+def test_the_first_of_each_class_are_its_highest_scores():
+    said = ["4", "4", "2", "4", "7", "2", "2"]  # by falling score
+    frame = pd.DataFrame({"rank": range(1, 8), "predicted": said})
+    assert detection.first_of_each(frame, 1)["rank"].tolist() == [3, 1, 5]
+    assert detection.first_of_each(frame, 2)["rank"].tolist() == [3, 1, 5, 6, 2]
+
+
 def test_an_evaluation_needs_true_labels(make_digits_task):
     task = make_digits_task(train_size=300)
     unknown = dataclasses.replace(

@@ -14,7 +14,7 @@ from lnlib.course import plots
 from lnlib.data import METAINFONET_MEAN
 from lnlib.errors import InvalidValue, LnlibError, UnknownName
 from lnlib.files import write_text
-from lnlib.papers import figures
+from lnlib.papers import figures, limit_figures
 from lnlib.papers.spec import Spec
 from lnlib.papers.store import Store
 
@@ -235,7 +235,7 @@ def test_figure_1_chooses_each_setting_by_noisy_validation(tmp_path, monkeypatch
         ]
         return [(label, Spec.parse(run | extra)) for label, extra in settings]
 
-    monkeypatch.setattr(figures, "figure1_runs", tiny)
+    monkeypatch.setattr(limit_figures, "figure1_runs", tiny)
     seen = []
     figures.make(
         "limit-fig1", output=tmp_path, store=Store(tmp_path), progress=lambda what, share: seen.append(share)
@@ -243,20 +243,75 @@ def test_figure_1_chooses_each_setting_by_noisy_validation(tmp_path, monkeypatch
     assert seen == sorted(seen) and seen[-1] == 1
     frame = pd.read_csv(tmp_path / "limit-fig1-digits.csv")
     dropout = frame[frame["method"] == "CE + dropout"]
-    best = dropout.groupby("setting")["validation_accuracy"].max()
+    best = dropout[dropout["seed"] == 0].groupby("setting")["validation_accuracy"].max()
     assert set(dropout.loc[dropout["selected"], "setting"]) == {best.idxmax()}
+    # The first seed tries all settings, the others only those that it chooses.
+    seeds = {setting: set(part["seed"]) for setting, part in dropout.groupby("setting")}
+    assert seeds == {name: {0} for name in best.index} | {best.idxmax(): {0, 1, 2}}
     assert frame.loc[frame["method"] == "CE", "selected"].all()
     provenance = json.loads((tmp_path / "limit-fig1-digits.json").read_text())
     assert {"spec", "fingerprint", "device", "torch_version"} <= set(provenance["runs"][0])
 
 
 def test_the_grids_of_figure_1_are_those_that_the_docstring_says():
-    runs = figures.figure1_runs("mnist", "full")
+    runs = limit_figures.figure1_runs("mnist", "full")
     assert [run.method_options["beta"] for label, run in runs if label == "LIMIT-L"] == [3, 10, 30]
     assert [run.net_options["dropout"] for label, run in runs if label == "CE + dropout"] == [0.25, 0.5, 0.75]
     assert {run.net_options["width"] for _, run in runs} == {512}
     assert {run.epochs for _, run in runs} == {50} and {run.rate for _, run in runs} == {0.8}
     assert len({run.fingerprint for _, run in runs}) == len(runs)
+
+
+def test_figure_4_says_what_predictor_and_classifier_put_right(tmp_path, monkeypatch):
+    spec = Spec.parse({"rate": 0.8, "method": "limit", **SMALL})
+    result = Store(tmp_path).obtain(spec)
+    monkeypatch.setattr(limit_figures, "_chosen", lambda *asked: {"LIMIT_L -S": result})
+    for name in ("limit-fig4", "limit-fig4-by-class"):
+        figures.make(name, output=tmp_path, store=Store(tmp_path))
+    facts = json.loads((tmp_path / "limit-fig4-digits.json").read_text())
+    assert facts["wrong_labels_recovered"]["classifier"] == pytest.approx(result.best["corrupted_recovered"])
+    assert 0 <= facts["wrong_labels_recovered"]["predictor"] <= 1
+    by_class = pd.read_csv(tmp_path / "limit-fig4-by-class-digits.csv")
+    assert by_class["predicted"].value_counts().max() == limit_figures.EACH
+    assert set(by_class["predicted"]) == set(pd.read_csv(tmp_path / "limit-fig4-digits.csv")["predicted"])
+
+
+def test_figure_a0_tries_the_reference_codes_betas_with_both_kinds_of_q(tmp_path, monkeypatch):
+    runs = limit_figures.figure_a0_runs("mnist", "full")
+    tried = {(run.method_options["q"], run.method_options["beta"], run.seed) for run in runs}
+    assert len(tried) == len(runs) == 2 * 8 * 3
+    assert {beta for _, beta, _ in tried} == {0, 0.1, 0.3, 1, 3, 10, 30, 100}
+    short = [run.model_copy(update={"epochs": 2} | SMALL) for run in runs if run.method_options["beta"] > 20]
+    short = [
+        run.model_copy(update={"dataset": "digits", "net": "mlp", "batch_size": 64}) for run in short[:4]
+    ]
+    monkeypatch.setattr(limit_figures, "figure_a0_runs", lambda dataset, budget: short)
+    figures.make("limit-figA0", output=tmp_path, store=Store(tmp_path))
+    frame = pd.read_csv(tmp_path / "limit-figA0-digits.csv")
+    assert frame[["q", "beta"]].values.tolist() == [
+        [q, b] for q in ("gaussian", "laplace") for b in (30, 100)
+    ]
+    history = Store(tmp_path).find(short[0]).history
+    chosen = history.loc[history["validation_accuracy"].idxmax()]
+    assert frame.loc[0, ["best_epoch", "best"]].tolist() == pytest.approx(
+        [chosen["epoch"], chosen["test_accuracy"]], abs=1e-5
+    )
+
+
+def test_the_chart_of_table_1_spells_limits_variants_as_the_figures_do():
+    names = {
+        "CE+GN": "CE+GN",
+        "LIMIT_G +S": "LIMIT-G + S",
+        "LIMIT_L -S": "LIMIT-L − S",
+        "LIMIT_G + init.": "LIMIT-G + init.",
+    }
+    assert {name: limit_figures.spelled(name) for name in names} == names
+    columns = {"cell": "p=0.5", "paper": 70.0, "ours": 71.0, "std": 1.0, "std_over": "seeds", "seeds": 3}
+    frame = pd.DataFrame(
+        {"method": ["LIMIT-G + S", "LIMIT-L − S"], "setting": "", "same_setting": True} | columns
+    )
+    ours = next(trace for trace in plots.table_chart(frame, "Table 1").data if trace.name.startswith("ours"))
+    assert [*ours.marker.color] == [plots.style("LIMIT-G").color, plots.style("LIMIT-L").color]
 
 
 def test_unknown_figures_and_budgets_are_refused(tmp_path):

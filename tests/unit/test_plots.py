@@ -59,6 +59,9 @@ def test_figure2_has_the_papers_values() -> None:
     for line in figure.data:
         np.testing.assert_allclose(np.interp(at, line.x, line.y), expected[line.name], atol=2e-4)
     assert len({line.line.dash for line in figure.data}) == 4  # told apart without colour
+    # Thinned out, curves have kinks; the highest line is the first of the legend.
+    assert not any(line.line.simplify for line in figure.data)
+    assert figure.layout.legend.traceorder == "reversed"
 
 
 @settings(deadline=None, max_examples=30)
@@ -99,15 +102,64 @@ def test_figure1_averages_runs_and_draws_the_line_of_no_memory() -> None:
     ]
     figure = plots.figure1(pd.DataFrame(rows), rate=0.8)
     train, clean, noisy = ([t for t in figure.data if t.xaxis == axis] for axis in ("x", "x2", "x3"))
-    assert [t.name for t in train] == ["CE", "LIMIT-L", "best without memorising: 20%"]
-    np.testing.assert_allclose(train[0].x, [1, 3])  # the epoch that was not evaluated is left out
-    np.testing.assert_allclose(train[0].y, [0.3, 0.4])
-    np.testing.assert_allclose(noisy[1].y, [0.1, 0.15])
-    np.testing.assert_allclose(train[2].y, [0.2, 0.2])
-    assert [t.name for t in clean] == ["CE", "LIMIT-L"]  # on clean labels nothing stops at 1 - p
-    assert sum(t.showlegend is not False for t in figure.data) == 3
+    no_memory = "best without memorising: 20%"
+    assert [t.name for t in train] == [None, "CE", None, "LIMIT-L", "mean and range of 2 runs", no_memory]
+    np.testing.assert_allclose(train[1].x, [1, 3])  # the epoch that was not evaluated is left out
+    np.testing.assert_allclose(train[1].y, [0.3, 0.4])
+    np.testing.assert_allclose(
+        train[0].y, [0.4, 0.5, 0.3, 0.2]
+    )  # there on the larger run, back on the smaller
+    np.testing.assert_allclose(noisy[3].y, [0.1, 0.15])
+    np.testing.assert_allclose(train[-1].y, [0.2, 0.2])
+    assert [t.name for t in clean if t.name] == ["CE", "LIMIT-L"]  # on clean labels nothing stops at 1 - p
+    assert sum(t.showlegend is not False for t in figure.data) == 4
+    # Noisy accuracies run from 0.05 to 0.25, and the third panel shows little more.
+    low, high = figure.layout.yaxis3.range
+    assert low < 0.05 and high > 0.25 and high - low < 1.25 * 0.2
     for name in ("CE", "LIMIT-L"):
         assert len({t.line.color for t in figure.data if t.name == name}) == 1
+
+
+def test_a_single_run_has_no_band() -> None:
+    rows = [{"method": "CE", "epoch": 1.0, "train_accuracy": 0.2} | dict.fromkeys(VALIDATION, 0.1)]
+    names = [trace.name for trace in plots.figure1(pd.DataFrame(rows), rate=0.8).data]
+    assert set(names) == {"CE", "best without memorising: 20%"}
+
+
+def test_figure3_enlarges_what_ends_near_1_minus_p() -> None:
+    ends = {"CE": 0.6, "MAE": 0.21, "LIMIT-L": 0.198}
+    rows = [
+        {"method": method, "epoch": epoch, "train_accuracy": end, "test_accuracy": 0.9}
+        for method, end in ends.items()
+        for epoch in (1, 2)
+    ]
+    figure = plots.figure3(pd.DataFrame(rows), rate=0.8)
+    first, middle = ([t for t in figure.data if t.xaxis == axis] for axis in ("x", "x2"))
+    assert [(t.name, [*t.y]) for t in first] == [(t.name, [*t.y]) for t in middle]
+    low, high = figure.layout.yaxis2.range
+    assert low < 0.198 and 0.21 < high < 0.6 and 0.1 * (high - low) < 0.21 - 0.198
+    assert sum(t.showlegend is not False for t in figure.data) == 4
+
+
+def test_figure_a0_has_a_place_for_every_beta_and_two_lines_a_q() -> None:
+    rows = [
+        {"q": q, "beta": beta, "best": best + shift, "last": best - 0.3 + shift}
+        for q, best in (("gaussian", 0.7), ("laplace", 0.8))
+        for beta in (10.0, 0.0)
+        for shift in (0.0, 0.1)
+    ]
+    figure = plots.figure_a0(pd.DataFrame(rows))
+    assert list(figure.layout.xaxis.ticktext) == ["0", "10"]
+    lines = {line.name: line for line in figure.data}
+    assert list(lines) == [
+        "LIMIT-G, best noisy validation",
+        "LIMIT-G, last ten evaluations",
+        "LIMIT-L, best noisy validation",
+        "LIMIT-L, last ten evaluations",
+    ]
+    np.testing.assert_allclose(lines["LIMIT-L, last ten evaluations"].y, [0.55, 0.55])
+    np.testing.assert_allclose(lines["LIMIT-L, last ten evaluations"].error_y.array, [0.05, 0.05])
+    assert len({(line.line.color, line.line.dash) for line in figure.data}) == 4
 
 
 VALIDATION = ("validation_clean_accuracy", "validation_accuracy")
@@ -163,6 +215,8 @@ def test_small_print_takes_a_line_of_its_own() -> None:
     assert plots.small_print(figure, "digits · seed 0") is figure
     assert figure.layout.height - height == figure.layout.margin.b - bottom > 11
     assert figure.layout.annotations[-1].text == "digits · seed 0"
+    two = plots.small_print(plots.figure2(plots.r0_frame([0.2], 10)), "one", "two")
+    assert two.layout.annotations[-1].text == "one<br>two" and two.layout.height > figure.layout.height
 
 
 @pytest.fixture

@@ -240,9 +240,11 @@ def test_figure_1_draws_every_method_from_its_own_counts() -> None:
     figure = plots.weight_histograms(
         frame, {name: evaluation_summary(one, clean) for name, one in found.items()}
     )
-    tall = [(trace.x[np.argmax(trace.y)], max(trace.y)) for trace in figure.data]
+    *counted, both = figure.data
+    tall = [(trace.x[np.argmax(trace.y)], max(trace.y)) for trace in counted]
     assert tall == [pytest.approx((x, 1)) for x in (1.1, 1.1, 1.7, 0.1)]
     assert "AUC 1.00 · effective sample 65%" in figure.layout.annotations[1].text
+    assert "both" in both.name and both.marker.color not in {trace.marker.color for trace in counted}
 
 
 def test_the_other_figures_show_what_they_are_given() -> None:

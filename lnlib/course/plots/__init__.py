@@ -30,7 +30,7 @@ from lnlib.course.plots.limit import (
     r0_frame,
     side_by_side,
 )
-from lnlib.course.plots.limit_method import against_beta, figure3, information_bounds
+from lnlib.course.plots.limit_method import against_beta, figure3, figure_a0, information_bounds
 from lnlib.course.plots.showing import describe, for_pages, picture, png, save, show, to_page
 from lnlib.course.plots.tables import table_chart, table_page
 from lnlib.course.plots.theme import Plain, small_print, style
@@ -64,6 +64,7 @@ __all__ = [
     "figure1",
     "figure2",
     "figure3",
+    "figure_a0",
     "for_pages",
     "gallery",
     "gap_by_information",

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from lnlib.course.plots.theme import (
     CLEAN,
+    LONG_DASH,
     NOISY,
     PERCENT,
     TEMPLATE,
@@ -31,7 +32,7 @@ _BAR = 0.38  # of the distance between two classes
 _IMAGES = "#8A8A8A"
 _SEED = {"symbol": "line-ew-open", "size": 9, "color": "#222222", "line": {"width": 1.5}}
 _SCALES = ("#9AA9B8", "#6F8AA3", "#4F6F8C", "#2F4E69", "#1F3A52")
-_DASHES = ("dot", "dashdot", "dash", "longdash", "solid")
+_DASHES = ("dot", "dashdot", "dash", LONG_DASH, "solid")
 
 
 def class_sizes(sizes: Mapping[float, NDArray[np.int64]], class_names: Sequence[str]) -> go.Figure:

@@ -20,6 +20,7 @@ from lnlib.course.plots.theme import (
     CLEAN,
     FORBIDDEN,
     GIVEN,
+    LONG_DASH,
     NOISY,
     PERCENT,
     PLOT_HEIGHT,
@@ -41,9 +42,10 @@ FAMILY = (0.2, 0.4, 0.6, 0.8)
 """The noise rates of Figure 2."""
 
 _FAMILY_LOOK = (("#9AA9B8", "dot"), ("#6F8AA3", "dashdot"), ("#4F6F8C", "dash"), ("#1F3A52", "solid"))
+_FAMILY_LEGEND = below(2, entry_width=85)
+_FAMILY_LEGEND["legend"]["traceorder"] = "reversed"
 _POINTS = 200
 _EM_SPACE = "\u2003"
-_BAND = "rgba(213, 94, 0, 0.18)"  # NOISY, see-through
 _AXIS = ("range", "tickformat", "title", "type", "tickvals", "ticktext", "dtick")
 
 Array = NDArray[np.float64]
@@ -151,7 +153,9 @@ def fano_family(error_rate: float, information: float, num_classes: int) -> Plai
 
 
 def _fewest_errors(most: float, curves: Mapping[float, tuple[Array, Array]], more: Sequence[Plain]) -> Plain:
-    """A line a noise rate, of information and r0; one without points is hidden."""
+    """A line a noise rate, of information and r0; one without points is hidden. The legend has the lines'
+    order, the highest first.
+    """
     looks = zip(curves.items(), cycle(_FAMILY_LOOK), strict=False)
     return panel(
         "The fewest errors, by memorised bits",
@@ -161,11 +165,13 @@ def _fewest_errors(most: float, curves: Mapping[float, tuple[Array, Array]], mor
         y={"range": [0, 1], "tickformat": PERCENT},
         traces=[
             *(
-                line(x, y, f"p = {rate:.0%}", stroke(*look), visible=len(x) > 0)
+                # Plotly leaves points out where a line is nearly straight, and kinks show where it did.
+                line(x, y, f"p = {rate:.0%}", {**stroke(*look), "simplify": False}, visible=len(x) > 0)
                 for (rate, (x, y)), look in looks
             ),
             *more,
         ],
+        **_FAMILY_LEGEND,
         meta={"alt": "The smallest training error rate falls with the memorised bits, a line a noise rate."},
     )
 
@@ -174,18 +180,22 @@ def figure1(frame: pd.DataFrame, rate: float) -> go.Figure:
     """LIMIT's Figure 1: accuracy by epoch on the given training labels, on clean and on noisy validation.
 
     `frame` has columns method, epoch, train_accuracy, validation_clean_accuracy and validation_accuracy;
-    several runs of a method are averaged. `rate` is the effective error rate: the lines at 1 - p are what a
-    classifier that predicts every true label scores on given labels.
+    of several runs of a method mean and range are drawn. `rate` is the effective error rate: the lines at
+    1 - p are what a classifier that predicts every true label scores on given labels. The third panel has a
+    scale of its own.
     """
     panels = {
         "train_accuracy": "Training, given labels",
         "validation_clean_accuracy": "Validation, clean labels",
-        "validation_accuracy": "Validation, noisy labels",
+        "validation_accuracy": "Validation, noisy (own scale)",
     }
     figure = make_subplots(cols=3, subplot_titles=list(panels.values()), horizontal_spacing=0.05)
-    figure.update_layout(template=TEMPLATE, height=430, hovermode="x unified")
-    figure.update_layout(margin={"t": 84}, legend={"orientation": "h", "y": 1.12, "yanchor": "bottom"})
+    figure.update_layout(template=TEMPLATE, height=460, hovermode="x unified")
+    figure.update_layout(margin={"t": 100}, legend={"orientation": "h", "y": 1.12, "yanchor": "bottom"})
     figure.update_yaxes(range=[0, 1.02], tickformat=PERCENT)
+    noisy = [*frame["validation_accuracy"].dropna(), 1 - rate]
+    edge = 0.06 * (max(noisy) - min(noisy))
+    figure.update_yaxes(range=[max(0, min(noisy) - edge), min(1.02, max(noisy) + edge)], col=3)
     best = _target(float(frame["epoch"].max()), 1 - rate, f"best without memorising: {1 - rate:.0%}")
     for column, name in enumerate(panels, start=1):
         add_methods(figure, frame.dropna(subset=[name]), name, column)
@@ -195,15 +205,31 @@ def figure1(frame: pd.DataFrame, rate: float) -> go.Figure:
 
 
 def add_methods(figure: go.Figure, frame: pd.DataFrame, name: str, column: int) -> None:
-    """Draw a column of `frame` by epoch in a panel of a figure, a line a method, the mean of its runs."""
+    """Draw a column of `frame` by epoch in a panel of a figure, a line a method: the mean of its runs, in a
+    band from the smallest to the largest where there are several, which the legend then says.
+    """
     figure.update_yaxes(title_text="accuracy", col=1).update_xaxes(title_text="epoch")
-    means = frame.groupby(["method", "epoch"], sort=False)[name].mean().reset_index()
+    by_epoch = frame.groupby(["method", "epoch"], sort=False)[name]
+    means = by_epoch.agg(["mean", "min", "max", "count"]).reset_index()
     for method, part in means.groupby("method", sort=False):
         look, method = style(str(method)), str(method)
+        x, y = part["epoch"].to_numpy(), part["mean"].to_numpy()
+        if part["count"].max() > 1:
+            sides = np.concatenate([part["max"], part["min"][::-1]])
+            band = area(np.concatenate([x, x[::-1]]), sides, "", _see_through(look.color))
+            figure.add_trace({**band, "legendgroup": method}, row=1, col=column)
         marker = {"symbol": look.symbol, "size": 8, "maxdisplayed": 8}
         more = {"marker": marker, "legendgroup": method, "showlegend": column == 1, "mode": "lines+markers"}
-        x, y = part["epoch"].to_numpy(), part[name].to_numpy()
         figure.add_trace(line(x, y, method, look.line, **more), row=1, col=column)
+    if column == 1 and (most := means["count"].max()) > 1:
+        words = f"mean and range of {most} runs"
+        figure.add_trace(line([np.nan], [np.nan], words, {"color": "#BBBBBB", "width": 10}), row=1, col=1)
+
+
+def _see_through(color: str) -> str:
+    """A colour #RRGGBB as a band behind its line."""
+    red, green, blue = (int(color[start : start + 2], 16) for start in (1, 3, 5))
+    return f"rgba({red}, {green}, {blue}, 0.18)"
 
 
 def accuracy_split(frame: pd.DataFrame, rate: float, epoch: float | None = None) -> Plain:
@@ -216,8 +242,8 @@ def accuracy_split(frame: pd.DataFrame, rate: float, epoch: float | None = None)
         "train_accuracy": ("all given labels", stroke(GIVEN), "circle"),
         "clean_accuracy": ("clean part", stroke(CLEAN), "square"),
         "corrupted_fit": ("corrupted part, fitted", stroke(NOISY), "x"),
-        "corrupted_recovered": ("corrupted part, recovered", stroke(NOISY, "dash"), "circle-open"),
-        "test_accuracy": ("test", stroke(TEST, "longdash"), "diamond"),
+        "corrupted_recovered": ("corrupted part, recovered", stroke(NOISY, LONG_DASH), "circle-open"),
+        "test_accuracy": ("test", stroke(TEST), "diamond"),
     }
     last = float(frame["epoch"].max())
     return panel(
@@ -257,7 +283,7 @@ def bits_by_epoch(
         x={"range": [0, 1.02 * last]},
         y={"range": [0, top]},
         traces=[
-            area(*band, "what the drawn noise leaves open", _BAND),
+            area(*band, "what the drawn noise leaves open", _see_through(NOISY)),
             _by_epoch(frame, "memorized_bits", "memorised bits", stroke(NOISY), "x"),
             _target(last, entropy, f"H(y|x) = {entropy:.2f} bits"),
             *cursor(epoch, top),

@@ -115,5 +115,5 @@ def _style(method: str) -> Style:
     """The style of a method by its name in the paper's table; the variants of LIMIT share theirs."""
     if method == "Standard":
         return style("CE")
-    own = method[:7].replace("_", "-") if method.startswith("LIMIT_") else method.partition(" (")[0]
+    own = method[:7].replace("_", "-") if method.startswith("LIMIT") else method.partition(" (")[0]
     return style(own)

@@ -18,6 +18,8 @@ TEST = "#009E73"
 
 FONT = "system-ui, 'Segoe UI', 'Helvetica Neue', Arial, 'Liberation Sans', sans-serif"
 PERCENT = ".0%"
+LONG_DASH = "12px,3px"
+"""Plotly's own long dash leaves gaps as wide as itself, which look like missing values."""
 FORBIDDEN = "rgba(77, 77, 77, 0.10)"
 """THEORY, see-through: where no learner can be."""
 POINT = {"size": 13, "color": CLEAN, "symbol": "circle", "line": {"color": "white", "width": 2}}
@@ -44,20 +46,20 @@ STYLES = {
     "CE": Style("#E69F00", "solid", "circle"),
     "CE + dropout": Style("#56B4E9", "dash", "square"),
     "CE + weight decay": Style("#CC79A7", "dot", "diamond"),
-    "LIMIT-G": Style("#332288", "longdash", "triangle-up"),
+    "LIMIT-G": Style("#332288", LONG_DASH, "triangle-up"),
     "LIMIT-L": Style("#882255", "solid", "star"),
     "CE+GN": Style("#AA4499", "dashdot", "circle"),
-    "CE+LN": Style("#DD77BB", "longdash", "circle"),
+    "CE+LN": Style("#DD77BB", LONG_DASH, "circle"),
     "MAE": Style("#117733", "solid", "square"),
     "FW": Style("#661100", "dash", "circle"),
     "DMI": Style("#999933", "dot", "circle"),
     "Soft reg.": Style("#777788", "longdashdot", "circle"),
     "Focal loss": Style("#DDCC77", "dash", "pentagon"),
     "Class-balanced": Style("#AAAA00", "dot", "pentagon"),
-    "Fine-tuning": Style("#CC6677", "longdash", "pentagon"),
+    "Fine-tuning": Style("#CC6677", LONG_DASH, "pentagon"),
     "Bootstrap": Style("#EE8866", "dash", "hexagon"),
     "S-Model": Style("#225555", "dot", "hexagon"),
-    "Self-paced": Style("#994F00", "longdash", "hexagon"),
+    "Self-paced": Style("#994F00", LONG_DASH, "hexagon"),
     "Co-teaching": Style("#5D3A9B", "solid", "hexagon"),
     "D2L": Style("#77AADD", "solid", "pentagon"),
     "MentorNet": Style("#FFAABB", "dashdot", "pentagon"),
@@ -180,14 +182,18 @@ def style(method: str) -> Style:
     return STYLES.get(method) or _SPARE[zlib.crc32(method.encode()) % len(_SPARE)]
 
 
-def small_print(figure: go.Figure | Plain, text: str) -> go.Figure:
-    """Put `text` (data set, device, budget, seed) below the figure, which grows by a line; returns it."""
+def small_print(figure: go.Figure | Plain, text: str, *more: str) -> go.Figure:
+    """Put `text` (data set, device, budget, seed) and further lines below the figure, which grows by as much;
+    returns it.
+    """
     figure = figure if isinstance(figure, go.Figure) else go.Figure(figure)
     bottom = figure.layout.margin.b or TEMPLATE.layout.margin.b
     height = figure.layout.height or TEMPLATE.layout.height
-    figure.update_layout(margin_b=bottom + 24, height=height + 24)
+    grown = 24 + 16 * len(more)
+    figure.update_layout(margin_b=bottom + grown, height=height + grown)
     return figure.add_annotation(
-        text=text,
+        text="<br>".join([text, *more]),
+        align="left",
         font={"size": 11, "color": "#666666"},
         showarrow=False,
         x=0,
@@ -196,5 +202,5 @@ def small_print(figure: go.Figure | Plain, text: str) -> go.Figure:
         y=0,
         yref="paper",
         yanchor="bottom",
-        yshift=-(bottom + 20),
+        yshift=-(bottom + grown - 4),
     )

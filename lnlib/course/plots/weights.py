@@ -26,6 +26,7 @@ _Y = {
     "ticktext": [f"{share:.0%}" for share in _SHARES],
 }
 _TICKS = [0, 1, 2, 3, EDGES[-1]]
+_OVERLAP = "#AE7747"  # NOISY's bars over CLEAN's, as the eye sees them
 _X = {"range": [0, EDGES[-1]], "tickvals": _TICKS, "ticktext": ["0", "1", "2", "3", f"≥{EDGES[-1]:g}"]}
 
 
@@ -56,7 +57,8 @@ def weight_histograms(frame: pd.DataFrame, summaries: Mapping[str, WeightSummary
     """MetaInfoNet's Figure 1: histograms of the weights of right and wrong labels, a panel a method.
 
     `frame` has columns method, low, high, clean and noisy; the order of `summaries` is that of
-    the panels, one without a summary is not trained yet.
+    the panels, one without a summary is not trained yet. Heights stand on a square-root scale, so that a few
+    examples show beside thousands.
     """
     titles = [
         f"{method}<br><span style='font-size:11px'>AUC {one.auc:.2f} · effective sample {one.effective:.0%}"
@@ -65,8 +67,8 @@ def weight_histograms(frame: pd.DataFrame, summaries: Mapping[str, WeightSummary
         else method
         for method, one in summaries.items()
     ]
-    figure = _in_a_row(titles, barmode="overlay", bargap=0, height=420)
-    figure.update_layout(margin={"t": 90, "b": 104}, legend=_LEGEND)
+    figure = _in_a_row(titles, barmode="overlay", bargap=0, height=434)
+    figure.update_layout(margin={"t": 104, "b": 104}, legend=_LEGEND)
     figure.update_xaxes(title_text="weight (mean 1)", **_X)
     figure.update_yaxes(**_Y)
     figure.update_yaxes(title_text="share of its group (√ scale)", col=1)
@@ -74,7 +76,10 @@ def weight_histograms(frame: pd.DataFrame, summaries: Mapping[str, WeightSummary
         for part in PARTS:
             bars = _bars(frame[frame["method"] == method], part, None)
             figure.add_trace({**bars, "showlegend": column == 1}, row=1, col=column)
-    return figure
+    pattern = {"shape": "/", "fillmode": "overlay"}
+    marker = {"color": _OVERLAP, "pattern": pattern, "line": {"width": 0}}
+    both = {"type": "bar", "x": [None], "y": [None], "name": "both, one before the other", "marker": marker}
+    return figure.add_trace(both, row=1, col=1)
 
 
 def _in_a_row(titles: list[str], **layout: Any) -> go.Figure:

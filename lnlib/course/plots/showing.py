@@ -111,6 +111,8 @@ def describe(figure: go.Figure) -> str:
     """What a figure shows, in words: its titles, its axes, where each line and each group of bars is."""
     plain = figure.to_dict()
     layout, parts = plain["layout"], []
+    if described := layout.get("meta", {}).get("described"):  # a drawing, whose boxes alone say little
+        return str(described)
     titles = [layout.get("title", {}).get("text", "")]
     notes = [note for note in layout.get("annotations", []) if note.get("text")]
     titles += [note["text"] for note in notes if note.get("yref") == "paper" and note.get("y", 0) > 0.99]

@@ -138,6 +138,24 @@ def evaluation_precision(
     return float(wrong[np.argsort(-scores, kind="stable")[:k]].mean())
 
 
+def evaluation_recovered(
+    logits: Float[Tensor, "examples classes"],
+    given: Int[Tensor, " examples"],
+    true: Int[Tensor, " examples"],
+) -> float:
+    """The share of wrong labels in whose place the largest logit says the true class.
+
+    Raises `InvalidValue` where no label is wrong. Source: LIMIT, section 4.1, of the classifier's logits and
+    of the predictor's.
+    """
+    wrong = given != true
+    if not wrong.any():
+        raise InvalidValue(
+            f"only wrong labels can be recovered, got none among {len(given)}; add noise to the labels first"
+        )
+    return float((logits.argmax(dim=1) == true)[wrong].double().mean())
+
+
 def _check_both(wrong: Marks) -> None:
     if not 0 < wrong.sum() < len(wrong):
         raise InvalidValue(

@@ -19,7 +19,10 @@ def figures(
     list_only: Annotated[bool, typer.Option("--list", help="List the figures.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Regenerate figures: PNG, interactive HTML, and the data as CSV with its provenance beside it."""
+    """Regenerate figures: PNG, interactive HTML, and the data as CSV with its provenance beside it.
+
+    The claims of a lesson are tables of their own, without a picture.
+    """
     from lnlib.errors import unknown_name
     from lnlib.files import check_writable
     from lnlib.papers.figures import FIGURES, make
@@ -43,7 +46,8 @@ def figures(
             made[name] = make(name, dataset=dataset, budget=budget, output=output, progress=on_progress)  # type: ignore[arg-type]
             update(1.0, name)
     print_json(made) if as_json else say(*(path for paths in made.values() for path in paths))
-    if not all(any(path.suffix == ".png" for path in paths) for paths in made.values()):
+    written = {path for paths in made.values() for path in paths}
+    if any(path.suffix == ".html" and path.with_suffix(".png") not in written for path in written):
         note("note: no PNG without Chrome or Chromium; see `lnlib doctor`")
 
 

@@ -4,8 +4,9 @@ numbers come from.
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,7 +22,7 @@ from lnlib.course import plots
 from lnlib.device import default_device
 from lnlib.errors import InvalidValue, unknown_name
 from lnlib.files import write_csv, write_text
-from lnlib.papers import runner, tables, writing
+from lnlib.papers import claims, runner, tables, writing
 from lnlib.papers.request import Request
 from lnlib.papers.run_folder import Arrays
 from lnlib.papers.spec import Spec
@@ -36,10 +37,12 @@ OnProgress = Callable[[str, float], None]
 
 @dataclass(frozen=True)
 class FigureData:
-    """A figure's table, its drawing and its provenance (specs, seeds, device, versions)."""
+    """A figure's table, its drawing, None for a table alone, and its provenance (specs, seeds, device,
+    versions).
+    """
 
     frame: pd.DataFrame
-    drawing: go.Figure
+    drawing: go.Figure | None
     provenance: Mapping[str, Any]
 
 
@@ -77,7 +80,7 @@ def make(
     table, facts = Path(f"{stem}.csv"), Path(f"{stem}.json")
     write_csv(table, figure.frame, float_format="%.6g")
     write_text(facts, json.dumps(figure.provenance, indent=1) + "\n")
-    return [table, facts, *plots.save(figure.drawing, stem)]
+    return [table, facts, *(plots.save(figure.drawing, stem) if figure.drawing else ())]
 
 
 # Figure 1: memorisation, and what stops it.
@@ -124,16 +127,20 @@ def _figure1(dataset: str, budget: Budget, store: Store, progress: OnProgress) -
 
 
 def _results(
-    runs: Sequence[Spec], store: Store, progress: OnProgress, keep: Callable[[Run], Arrays] | None = None
+    runs: Sequence[Spec],
+    store: Store,
+    progress: OnProgress,
+    keep: Callable[[Run], Arrays] | None = None,
+    names: Collection[str] = (),
 ) -> Iterator[Result]:
-    """The runs' results, one after the other; with `keep` all of them have arrays."""
+    """The runs' results, one after the other; all have the arrays of these names, which `keep` makes."""
     for position, run in enumerate(runs):
 
         def tick(epoch: Epoch, position: int = position, run: Spec = run) -> None:
             progress(run.label, (position + epoch.epoch / run.epochs) / len(runs))
 
         result = store.obtain(run, on_epoch=tick, keep=keep)
-        if keep and not result.arrays():  # made by another command, which keeps none
+        if not {*names} <= {*result.arrays()}:  # made by another command, which keeps others or none
             store.remove(run.fingerprint)
             result = store.obtain(run, on_epoch=tick, keep=keep)
         yield result
@@ -287,7 +294,9 @@ def weights_runs(dataset: str, budget: Budget) -> dict[str, Spec]:
 def _weights(dataset: str, budget: Budget, store: Store, progress: OnProgress) -> FigureData:
     runs = weights_runs(dataset, budget)
     parts, summaries, results = [], {}, []
-    for label, result in zip(runs, _results([*runs.values()], store, progress, kept_weights), strict=True):
+    for label, result in zip(
+        runs, _results([*runs.values()], store, progress, kept_weights, ["weights"]), strict=True
+    ):
         task, weights = result.spec.task(), result.arrays()["weights"]
         clean = (task.train.labels == task.truth.train_labels).numpy()
         parts.append(evaluation_histogram(weights, clean).assign(method=label))
@@ -314,6 +323,25 @@ def _by_method(summaries: Mapping[str, WeightSummary], results: Sequence[Result]
         }
         for (label, summary), result in zip(summaries.items(), results, strict=True)
     }
+
+
+# What the lessons say of several seeds.
+
+
+def _claims(dataset: str, budget: Budget, store: Store, progress: OnProgress, lesson: str) -> FigureData:
+    found = claims.lessons()[lesson]
+    specs = runner.in_order(spec for claim in found for own in claim.specs().values() for spec in own)
+    names = claims.measures(found)
+    made = list(_results(specs, store, progress, partial(claims.kept, names=names), names))
+    frame = claims.frame(found, {result.spec.fingerprint: result for result in made})
+    circumstances = [asdict(result.circumstances) for result in made]
+    facts = {
+        "prose": {claim.name: claim.prose for claim in found},
+        "specs": f"lnlib/papers/presets/claims_{lesson}.toml",
+        "fingerprints": [result.spec.fingerprint for result in made],
+        "trained_with": [one for place, one in enumerate(circumstances) if one not in circumstances[:place]],
+    }
+    return FigureData(frame, None, facts)
 
 
 def small_print(results: Sequence[Result]) -> str:
@@ -358,4 +386,10 @@ FIGURES: Mapping[str, FigureSpec] = {
         "Sample weights of right and wrong labels under 40% flip-1 noise (MetaInfoNet, Figure 1)", _weights
     ),
     "memorization-split": FigureSpec("Cross-entropy on clean and corrupted labels, epoch by epoch", _split),
+    **{
+        f"claims-{lesson}": FigureSpec(
+            f"What lesson {lesson} says of several seeds, as a table", partial(_claims, lesson=lesson), False
+        )
+        for lesson in claims.lessons()
+    },
 }

@@ -4,7 +4,7 @@ import hashlib
 import inspect
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, is_dataclass, replace
 from functools import cache, cached_property, lru_cache
 from typing import Any, NamedTuple
 
@@ -242,8 +242,9 @@ def _reader(entry: Entry) -> tuple[TypeAdapter[Any], tuple[str, ...]]:
 
 
 def _values(part: Any) -> Options:
-    """The options of a method, network or optimiser with their values."""
-    return {name: getattr(part, name) for name in _option_names(part.__class__)}
+    """The options of a method, network or optimiser with their values, an optimiser among them as a dict."""
+    values = {name: getattr(part, name) for name in _option_names(part.__class__)}
+    return {name: asdict(value) if is_dataclass(value) else value for name, value in values.items()}
 
 
 @cache

@@ -162,9 +162,9 @@ def test_settings_make_the_method() -> None:
     assert "LIMIT (Gaussian, σ = 0.1)" in scene(lab)["small_print"]
     lab.sigma.value = 0.0
     assert limit.method(lab.values, 3.0) == LIMIT(q="gaussian", beta=3.0)
-    lab.predictor.value = "8 times narrower"
-    assert limit.method(lab.values, 0.0) == LIMIT(q="gaussian", beta=0.0, narrower=8)
-    assert "LIMIT (Gaussian, 8 times narrower)" in scene(lab)["small_print"]
+    lab.predictor.value = "4 times narrower"
+    assert limit.method(lab.values, 0.0) == LIMIT(q="gaussian", beta=0.0, narrower=4)
+    assert "LIMIT (Gaussian, 4 times narrower)" in scene(lab)["small_print"]
     lab.predictor.value = "3 of 5 layers frozen"
     assert limit.method(lab.values, 0.0) == LIMIT(q="gaussian", beta=0.0, frozen=3)
     lab.epochs.value = 7
@@ -213,7 +213,7 @@ def test_the_star_is_the_choice_of_noisy_validation() -> None:
         ({"dataset": "digit"}, UnknownName, "digits"),
         ({"q": "Gauss"}, UnknownName, "Gaussian"),
         ({"sigma": 0.2}, InvalidValue, "0, 0.1, 0.3, got 0.2"),
-        ({"predictor": "8 times as wide"}, UnknownName, "8 times narrower"),
+        ({"predictor": "8 times as wide"}, UnknownName, "4 times narrower"),
         ({"rate": 0.45}, InvalidValue, "0.4, 0.8, got 0.45"),
         ({"beta": 5.0}, InvalidValue, "0, 10, 100, got 5.0"),
     ],

@@ -29,8 +29,9 @@ SIGMAS = {0.0: "the mean μ", 0.1: "a sample, σ = 0.1", 0.3: "a sample, σ = 0.
 """What the classifier receives, by the standard deviation σ of q; 0 is LIMIT without sampling."""
 PREDICTORS: dict[str, dict[str, Any]] = {
     "like the classifier": {},
-    "8 times narrower": {"narrower": 8},
-    "16 times narrower": {"narrower": 16},
+    "2 times narrower": {"narrower": 2},
+    "4 times narrower": {"narrower": 4},
+    "2 of 5 layers frozen": {"frozen": 2},
     "3 of 5 layers frozen": {"frozen": 3},
 }
 """What section 3.4 names beside β, as options of `LIMIT`."""

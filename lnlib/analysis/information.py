@@ -90,4 +90,4 @@ def bottleneck_nats(gaussians: Gaussians, draws: Count = 10, seed: Seed = 0) -> 
         ratios.append(np.diagonal(log_density) - marginal)
     by_draw = np.mean(ratios, axis=1)
     error = by_draw.std(ddof=1) / math.sqrt(draws) if draws > 1 else math.nan
-    return BottleneckNats(float(by_draw.mean()), float(error), float(gaussians.nats.double().mean()))
+    return BottleneckNats(float(by_draw.mean()), float(error), float(gaussians.nats.detach().double().mean()))

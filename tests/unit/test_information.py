@@ -80,7 +80,7 @@ def test_what_passes_a_gaussian_channel_is_its_capacity(signal, noise):
 
 
 def test_a_bottleneck_tells_n_examples_apart_by_at_most_log_n_nats():
-    far = Gaussians(100.0 * torch.arange(8.0)[:, None], torch.zeros(8, 1))
+    far = Gaussians(100.0 * torch.arange(8.0)[:, None], torch.zeros(8, 1, requires_grad=True))
     assert bottleneck_nats(far).information == pytest.approx(math.log(8), rel=1e-9)
     alike = Gaussians(torch.ones(8, 3), torch.full((8, 3), 0.5))
     assert bottleneck_nats(alike).information == pytest.approx(0, abs=1e-12)

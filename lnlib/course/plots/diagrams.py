@@ -69,7 +69,8 @@ def drawing(
         arrow(
             figure, path.corners[-2] if path.dash == "solid" else tuple(middle), path.corners[-1], path.color
         )
-        _say(figure, Words(path.words, path.at, path.side, THEORY))
+        if path.words:
+            _say(figure, Words(path.words, path.at, path.side))
     for one in words:
         _say(figure, one)
     return figure

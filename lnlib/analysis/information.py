@@ -1,19 +1,23 @@
-"""Label information in weights from both sides, epoch by epoch, for LIMIT with sampling.
+"""Label information in weights from both sides, epoch by epoch, for LIMIT with sampling; and what passes
+MetaInfoNet's bottleneck.
 
 From below: the training error, by Theorem 2.1 in its sharp form. From above: the chain rule, eq. (7), and
-Proposition 3.1 for each step (LIMIT, sections 2.1, 3.1 and 3.4).
+Proposition 3.1 for each step (LIMIT, sections 2.1, 3.1 and 3.4). Eq. (6) of MetaInfoNet, with its bound.
 """
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.special import log_ndtr, xlogy
+from scipy.special import log_ndtr, logsumexp, xlogy
 
 from lnlib import bounds
-from lnlib.checks import Positive, Several, checked
+from lnlib.checks import Count, Positive, Seed, Several, checked
 from lnlib.errors import InvalidValue
 from lnlib.methods.limit import Distribution
+from lnlib.nets.weighting import Gaussians
+from lnlib.seeding import stream
 
 
 @checked
@@ -55,3 +59,35 @@ def laplace_channel_information(signal_variance: Positive, noise_variance: Posit
     density = np.exp(np.logaddexp(*sides) + ratio**2 / 2) / (2 * scale)
     entropy_nats = -np.trapezoid(xlogy(density, density), x)
     return float((entropy_nats - 1 - math.log(2 * scale)) / math.log(2))
+
+
+class BottleneckNats(NamedTuple):
+    """I(z; ψ) in nats with the standard error of its estimate, and the mean KL that bounds it from above."""
+
+    information: float
+    standard_error: float
+    bound: float
+
+
+@checked
+def bottleneck_nats(gaussians: Gaussians, draws: Count = 10, seed: Seed = 0) -> BottleneckNats:
+    """How many nats of the logits a sample of ψ holds, where z is one of these n examples, all as likely, and
+    what eq. (6) of MetaInfoNet bounds it by.
+
+    I(z; ψ) = E[log p(ψ|z) − log p(ψ)], where p(ψ) is the mean of the n Gaussians and the expectation one over
+    so many `draws` of ψ an example; at most log n. The bound exceeds it by KL[p(ψ) ‖ N(0, I)]. Memory for n²
+    numbers.
+    """
+    mean, log_variance = (part.detach().double().cpu().numpy() for part in gaussians)
+    generator, ratios = stream(seed, "bottleneck"), []
+    for _ in range(draws):
+        psi = mean + np.exp(log_variance / 2) * generator.standard_normal(mean.shape)
+        log_density = sum(  # of each ψ (rows) under each example's Gaussian (columns), up to a constant
+            -0.5 * ((psi[:, [k]] - mean[:, k]) ** 2 / np.exp(log_variance[:, k]) + log_variance[:, k])
+            for k in range(mean.shape[1])
+        )
+        marginal = logsumexp(log_density, axis=1) - math.log(len(mean))
+        ratios.append(np.diagonal(log_density) - marginal)
+    by_draw = np.mean(ratios, axis=1)
+    error = by_draw.std(ddof=1) / math.sqrt(draws) if draws > 1 else math.nan
+    return BottleneckNats(float(by_draw.mean()), float(error), float(gaussians.nats.detach().double().mean()))

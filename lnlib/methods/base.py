@@ -23,7 +23,8 @@ from lnlib.optimizers import Optimizer
 
 Nets = Mapping[str, Net]
 AnyMethod = TypeVar("AnyMethod", bound="Method")
-NewNet = Callable[[str], nn.Module]
+NewNet = Callable[..., nn.Module]
+"""makes a network of the run's kind for a role, and so many times narrower where a second number says so"""
 
 
 class Draw(NamedTuple):

@@ -8,10 +8,11 @@ from math import sqrt
 from typing import Annotated, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from lnlib.checks import NonNegative, Positive, checked
-from lnlib.methods.base import Batch, Draw, Method, Nets, WarmStart
+from lnlib.checks import Count, NonNegative, Positive, Whole, checked, refusal
+from lnlib.data.task import Visible
+from lnlib.methods.base import Batch, Draw, Method, Nets, NewNet, WarmStart
 
 Distribution = Literal["gaussian", "laplace"]
 
@@ -28,7 +29,13 @@ class LIMIT(Method):
     `scale="reference"`; Adam does not notice. With `init="cross-entropy"` (rows "+ init.") the predictor
     begins from the best cross-entropy weights and running statistics; its one BatchNorm more stays fresh. The
     reference code leaves the running statistics behind: `init="reference"`. Each epoch reports the mean of
-    ‖μ‖², the L² of Proposition 3.1. Source: LIMIT, sections 3.3-3.4 and 4.2.
+    ‖μ‖², the L² of Proposition 3.1.
+
+    Beside β section 3.4 names two other ways to keep the predictor from overfitting, which it does not try: a
+    small network (`narrower`, so many times fewer units in each hidden layer), and frozen layers (`frozen`,
+    so many linear or convolutional ones from the first on, with the BatchNorm after each). Frozen weights
+    stay as they begin: random, or pre-trained without labels and given by `fit(start={"predictor": ...})`.
+    Source: LIMIT, sections 3.3-3.4 and 4.2.
     """
 
     trained = ("classifier", "predictor")  # by one optimiser, as in the reference code
@@ -38,6 +45,20 @@ class LIMIT(Method):
     sigma: NonNegative = 0.1
     scale: Literal["mean", "reference"] = "mean"
     init: Literal["fresh", "cross-entropy", "reference"] = "fresh"
+    narrower: Count = 1
+    frozen: Whole = 0
+
+    def __post_init__(self) -> None:
+        if self.init != "fresh" and (self.narrower > 1 or self.frozen):
+            raise refusal(
+                "init", "be 'fresh' where the predictor is narrower or frozen", self.init, "leave one out"
+            )
+
+    def networks(self, new_net: NewNet, task: Visible) -> dict[str, nn.Module]:
+        predictor = new_net("predictor", self.narrower)
+        if self.frozen:
+            freeze(predictor, self.frozen)
+        return {"classifier": new_net("classifier"), "predictor": predictor}
 
     @property
     def warm_start(self) -> dict[str, WarmStart]:
@@ -69,6 +90,22 @@ class LIMIT(Method):
     def distance(self, mu: Tensor, g: Tensor) -> Tensor:
         """−log q(g) up to constants, one number an example: ‖μ − g‖² (Gaussian q) or ‖μ − g‖₁ (Laplace)."""
         return squared_norm(mu - g) if self.q == "gaussian" else (mu - g).abs().sum(dim=1)
+
+
+def freeze(net: nn.Module, layers: int) -> None:
+    """Make buffers of the weights of a network's first linear or convolutional layers, and of what stands
+    between them: no optimiser sees a buffer. Raises `InvalidValue` where no layer is left to train.
+    """
+    parts = [part for _, part in sorted(net.named_modules(), key=lambda named: named[0] == "output")]
+    weighted = [place for place, part in enumerate(parts) if isinstance(part, nn.Linear | nn.Conv2d)]
+    if layers >= len(weighted):
+        raise refusal(
+            "frozen", f"be below the {len(weighted)} layers of the predictor", layers, "leave one to train"
+        )
+    for part in parts[: weighted[layers]]:
+        for name, weight in [*part.named_parameters(recurse=False)]:
+            delattr(part, name)
+            part.register_buffer(name, weight.detach())
 
 
 def squared_norm(rows: Tensor) -> Tensor:

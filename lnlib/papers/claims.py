@@ -102,7 +102,8 @@ class Claim:
     merged. A quantity is one of MEASURES, or an expression of the history's columns at the "end" of a run, at
     its "best" noisy-validation epoch, at the "top" over all epochs, at an epoch of that number, or, "last",
     on average over the last ten evaluated epochs: "test_accuracy at end". `against` is the run that the
-    others are compared with, seed by seed.
+    others are compared with, seed by seed. With `new_flips` each seed draws the wrong classes of flip noise,
+    too.
     """
 
     name: str
@@ -112,14 +113,18 @@ class Claim:
     seeds: Annotated[tuple[int, ...], Field(min_length=1)]
     fields: Options = field(default_factory=dict)
     against: str = ""
+    new_flips: bool = False
 
     def specs(self) -> dict[str, tuple[Spec, ...]]:
         """The specs by run, one a seed."""
         merged = {name: _merged(self.fields, own) for name, own in self.runs.items()}
         return {
-            name: tuple(Spec.parse({**fields, "seed": seed}) for seed in self.seeds)
+            name: tuple(Spec.parse({**fields, **self._seeded(seed)}) for seed in self.seeds)
             for name, fields in merged.items()
         }
+
+    def _seeded(self, seed: int) -> dict[str, Any]:
+        return {"seed": seed} | ({"noise_options": {"seed": seed}} if self.new_flips else {})
 
 
 def _merged(fields: Options, own: Options) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import pandas as pd
 from lnlib import bounds
 from lnlib.analysis import detection
 from lnlib.course import plots
-from lnlib.papers import runner, tables, writing
+from lnlib.papers import tables, writing
 from lnlib.papers.figure_data import Budget, FigureData, OnProgress, obtained, provenance, small_print
 from lnlib.papers.request import Request
 from lnlib.papers.spec import Spec

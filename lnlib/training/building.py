@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from lnlib.errors import InvalidValue
+from lnlib.nets.spec import narrowed
 from lnlib.training.settings import Member, Settings
 from lnlib.training.streams import torch_seed
 
@@ -19,9 +20,10 @@ def build_networks(member: Member, settings: Settings, device: torch.device) -> 
     if settings.augment is not None:
         image_shape = settings.augment.shape(image_shape)
 
-    def new_net(role: str) -> nn.Module:
+    def new_net(role: str, narrower: int = 1) -> nn.Module:
+        net = settings.net if narrower == 1 else narrowed(settings.net, narrower)
         torch.manual_seed(torch_seed(member.seed, f"init/{role}"))
-        return settings.net.build(image_shape, member.task.num_classes, role)
+        return net.build(image_shape, member.task.num_classes, role)
 
     # PyTorch initialises from its global generator: one builder at a time, and the generator is put back.
     with _BUILDING, torch.random.fork_rng(devices=[]):

@@ -6,6 +6,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from lnlib import noise
 from lnlib.analysis.detection import evaluation_recovered
 from lnlib.errors import InvalidValue
 from lnlib.papers import claims, figures
@@ -128,3 +129,12 @@ def test_lnlib_figures_writes_a_lessons_claims(tmp_path, monkeypatch):
     assert np.isnan(frame.loc[("predictor_recovered", "CE"), "mean"])
     recovered = store.find(spec).history["corrupted_recovered"].iloc[-1]
     assert frame.loc[("recovered", "LIMIT"), "by_seed"].split()[1] == f"{recovered:.6g}"
+
+
+def test_new_flips_draws_the_wrong_classes_with_each_seed():
+    flips = {"fields": {"noise": "flip", "rate": 0.4}, "seeds": [0, 1]}
+    anew, fixed = (claim(**flips, new_flips=new).specs()["one"] for new in (True, False))
+    for seed in (0, 1):
+        assert (anew[seed].matrix() == noise.flip(0.4, 10, seed=seed)).all()
+        assert (fixed[seed].matrix() == noise.flip(0.4, 10)).all()
+    assert (anew[0].matrix() != anew[1].matrix()).any()

@@ -165,7 +165,7 @@ def test_the_fingerprint_of_a_folder_changes_with_its_pictures(tmp_path):
             "unknown option of mlp 'widht': did you mean 'width'",
         ),
         ({"net_options": {"width": 1.5}}, InvalidValue, "whole number of at least 1, got 1.5; try width=64"),
-        ({"net": "cnn", "net_options": {"width": 8}}, UnknownName, "known are none at all"),
+        ({"net": "resnet32", "net_options": {"width": 8}}, UnknownName, "known are none at all"),
         (
             {"method": "limit", "method_options": {"beta": "ten"}},
             InvalidValue,

@@ -5,11 +5,13 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from lnlib import bounds
-from lnlib.analysis.information import information_bounds, laplace_channel_information
+from lnlib.analysis.information import bottleneck_nats, information_bounds, laplace_channel_information
 from lnlib.errors import InvalidValue
 from lnlib.methods import LIMIT
+from lnlib.nets.weighting import Gaussians
 from lnlib.training import fit
 
 
@@ -53,3 +55,34 @@ def test_the_bound_from_above_is_vacuous_within_an_epoch_at_a_middle_sigma_of_th
     assert frame["at_most"].iloc[0] > entropy
     assert (frame["at_least"] <= frame["at_most"]).all()
     assert np.isfinite(frame["at_most"]).all()
+
+
+def gaussian_channel(signal, noise, each=45):
+    """ψ = z + ε, z ~ N(0, signal) and ε ~ N(0, noise) in both of two dimensions: p(ψ|z), where z stands for
+    equal shares of a normal distribution.
+    """
+    quantiles = torch.special.ndtri((torch.arange(each, dtype=torch.float64) + 0.5) / each)
+    z = torch.cartesian_prod(quantiles, quantiles) / quantiles.std(correction=0)
+    return Gaussians(signal**0.5 * z, torch.full_like(z, math.log(noise)))
+
+
+@pytest.mark.parametrize(("signal", "noise"), [(0.8, 0.2), (0.3, 0.7), (2.0, 0.5)])
+def test_what_passes_a_gaussian_channel_is_its_capacity(signal, noise):
+    found = bottleneck_nats(gaussian_channel(signal, noise), draws=5)
+    capacity = 2 * 0.5 * math.log(1 + signal / noise)
+    assert found.information == pytest.approx(capacity, abs=0.03)
+    bound = 2 * 0.5 * (signal + noise - math.log(noise) - 1)
+    assert found.bound == pytest.approx(bound, abs=0.03)
+    # What the bound gives away is KL[N(0, signal + noise) ‖ N(0, 1)]: nothing where these are one.
+    wasted = signal + noise - 1 - math.log(signal + noise)
+    assert found.bound - found.information == pytest.approx(wasted, abs=0.03)
+    assert 0 < found.standard_error < 0.02
+
+
+def test_a_bottleneck_tells_n_examples_apart_by_at_most_log_n_nats():
+    far = Gaussians(100.0 * torch.arange(8.0)[:, None], torch.zeros(8, 1, requires_grad=True))
+    assert bottleneck_nats(far).information == pytest.approx(math.log(8), rel=1e-9)
+    alike = Gaussians(torch.ones(8, 3), torch.full((8, 3), 0.5))
+    assert bottleneck_nats(alike).information == pytest.approx(0, abs=1e-12)
+    assert bottleneck_nats(alike).bound == pytest.approx(1.5 * (math.exp(0.5) - 0.5), rel=1e-6)
+    assert math.isnan(bottleneck_nats(alike, draws=1).standard_error)

@@ -20,7 +20,7 @@ from tests.lab_tools import PATIENCE, axes, look_up, panels, run_job, scene, tra
 EPOCHS = 2
 RATES, BETAS = (0.4, 0.8), (0.0, 10.0, 100.0)
 GRID = [(rate, beta) for rate in RATES for beta in BETAS]
-SETUP = ("digits", "Laplace", 0.0, EPOCHS, 0)
+SETUP = ("digits", "Laplace", 0.0, "like the classifier", EPOCHS, 0)
 LEFT = ("train_accuracy", "clean_accuracy", "corrupted_fit", "corrupted_recovered", "test_accuracy")
 RIGHT = ("clean_accuracy", "corrupted_fit", "test_accuracy")
 
@@ -141,7 +141,7 @@ def test_a_move_sends_one_scene(calls: list[Any]) -> None:
 def test_results_are_kept_by_settings_until_reset(calls: list[Any], frames: dict[Any, Frame]) -> None:
     lab = trained_lab()
     lab.q.value = "Gaussian"
-    assert lab.setup(lab.values) == ("digits", "Gaussian", 0.0, EPOCHS, 0)
+    assert lab.setup(lab.values) == ("digits", "Gaussian", 0.0, "like the classifier", EPOCHS, 0)
     assert lab.histories == {} and "Press Train" in lab.sentence
     assert len(panels(lab)[1].data[0].y) == 0
     lab.q.value = "Laplace"
@@ -162,6 +162,11 @@ def test_settings_make_the_method() -> None:
     assert "LIMIT (Gaussian, σ = 0.1)" in scene(lab)["small_print"]
     lab.sigma.value = 0.0
     assert limit.method(lab.values, 3.0) == LIMIT(q="gaussian", beta=3.0)
+    lab.predictor.value = "4 times narrower"
+    assert limit.method(lab.values, 0.0) == LIMIT(q="gaussian", beta=0.0, narrower=4)
+    assert "LIMIT (Gaussian, 4 times narrower)" in scene(lab)["small_print"]
+    lab.predictor.value = "3 of 5 layers frozen"
+    assert limit.method(lab.values, 0.0) == LIMIT(q="gaussian", beta=0.0, frozen=3)
     lab.epochs.value = 7
     assert (lab.epoch.max, lab.epoch.value, lab.values.epochs) == (7, 7, 7)
     lab.seed.value = 4
@@ -208,6 +213,7 @@ def test_the_star_is_the_choice_of_noisy_validation() -> None:
         ({"dataset": "digit"}, UnknownName, "digits"),
         ({"q": "Gauss"}, UnknownName, "Gaussian"),
         ({"sigma": 0.2}, InvalidValue, "0, 0.1, 0.3, got 0.2"),
+        ({"predictor": "8 times as wide"}, UnknownName, "4 times narrower"),
         ({"rate": 0.45}, InvalidValue, "0.4, 0.8, got 0.45"),
         ({"beta": 5.0}, InvalidValue, "0, 10, 100, got 5.0"),
     ],

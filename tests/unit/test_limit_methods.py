@@ -24,9 +24,9 @@ from lnlib.methods import (
 )
 from lnlib.methods.dmi import dmi_loss
 from lnlib.methods.transition import anchor_matrix
-from lnlib.nets import CNN, MLP, Memory, Net
+from lnlib.nets import CNN, MLP, Memory, Net, ResNet32
 from lnlib.noise import uniform
-from lnlib.training import SGD, Member, Run, fit, sweep
+from lnlib.training import SGD, Adam, Member, Run, fit, sweep
 
 
 class Fixed(nn.Module):
@@ -212,6 +212,77 @@ def test_limit_with_init_copies_the_classifier_into_the_predictor(make_digits_ta
         assert torch.equal(predictor["hidden_norm.weight"], torch.ones(128))
         for name, value in run.weights["classifier"].items():
             assert torch.equal(value, fresh.weights["classifier"][name])
+
+
+def test_a_narrower_predictor_has_the_parameters_that_its_width_says(make_digits_task):
+    task = make_digits_task(0.5, train_size=100)
+    nets = Run(LIMIT(narrower=8), task, net=MLP(64, 4)).nets
+    # 64 pixels, layers of 64 or 8 units with BatchNorm, ten classes.
+    wanted = {width: (64 + 3) * width + 3 * (width + 3) * width + (width + 1) * 10 for width in (64, 8)}
+    found = {name: sum(weight.numel() for weight in net.parameters.values()) for name, net in nets.items()}
+    assert found == {"classifier": wanted[64], "predictor": wanted[8]}
+    convolutions = Run(LIMIT(narrower=4), task, net=CNN()).weights["predictor"]
+    channels = [convolutions[f"convolutions.{place}.weight"].shape[:2] for place in (0, 3, 6, 9)]
+    assert channels == [(8, 1), (8, 8), (16, 8), (64, 16)]
+    with pytest.raises(InvalidValue, match="ResNet-32 comes in one width, got narrower=2; take an MLP"):
+        Run(LIMIT(narrower=2), task, net=ResNet32())
+
+
+@pytest.mark.parametrize("mode", ["solo", "stacked"])
+@pytest.mark.parametrize(
+    ("net", "still", "moving"),
+    [
+        (MLP(16, 3), ("hidden.1", "hidden.2", "hidden.4", "hidden.5"), ("hidden.7", "hidden.8", "output")),
+        (CNN(4), ("convolutions.0", "convolutions.1", "convolutions.3"), ("convolutions.6", "hidden")),
+    ],
+)
+def test_frozen_layers_keep_the_weights_they_begin_with_and_the_others_move(
+    make_digits_task, net, still, moving, mode
+):
+    task = make_digits_task(0.5, train_size=100)
+    members = [Member(LIMIT(frozen=2, beta=beta), task, seed) for seed, beta in enumerate((0.0, 10.0))]
+    settings = {"net": net, "epochs": 2, "optimizer": Adam(1e-2, weight_decay=0.1)}
+    runs = sweep(members, mode=mode, **settings)
+    for run, member in zip(runs, members, strict=True):
+        # The same network and seed without frozen layers: what it begins with is what they keep.
+        first = Run(LIMIT(), task, seed=member.seed, **settings).weights
+        for name, layers, kept in (
+            ("predictor", still, True), ("predictor", moving, False), ("classifier", still, False)
+        ):  # fmt: skip
+            same = {key: torch.equal(run.weights[name][f"{key}.weight"], first[name][f"{key}.weight"])
+                    for key in layers}  # fmt: skip
+            assert same == dict.fromkeys(layers, kept), name
+
+
+def test_a_stack_with_a_smaller_and_partly_frozen_predictor_equals_its_solo_runs(make_digits_task):
+    task = make_digits_task(0.5, train_size=100)
+    members = [Member(LIMIT(narrower=2, frozen=1, beta=beta), task, 3) for beta in (0.0, 10.0)]
+    settings = {"net": MLP(16, 2), "epochs": 3, "precision": "float64"}
+    stacked, solo = (sweep(members, mode=mode, **settings) for mode in ("stacked", "solo"))
+    for one, other in zip(stacked, solo, strict=True):
+        for name in ("classifier", "predictor"):
+            for key, value in other.weights[name].items():
+                torch.testing.assert_close(one.weights[name][key], value, rtol=1e-8, atol=1e-8)
+
+
+def test_pre_trained_layers_are_given_as_a_start_and_stay(make_digits_task):
+    task = make_digits_task(0.5, train_size=100)
+    given = torch.full((16, 64), 0.25)
+    start = {"predictor": {"hidden.1.weight": given}}
+    run = fit(LIMIT(frozen=1), task, net=MLP(16, 2), epochs=2, start=start)
+    assert torch.equal(run.weights["predictor"]["hidden.1.weight"], given)
+
+
+def test_a_predictor_that_cannot_be_is_refused(make_digits_task):
+    task = make_digits_task(0.5, train_size=100)
+    with pytest.raises(InvalidValue, match="frozen must be below the 3 layers of the predictor, got 3; leav"):
+        Run(LIMIT(frozen=3), task, net=MLP(16, 2))
+    with pytest.raises(InvalidValue, match="init must be 'fresh' where the predictor is narrower or frozen"):
+        LIMIT(init="cross-entropy", narrower=2)
+    with pytest.raises(InvalidValue, match="init must be 'fresh'"):
+        LIMIT(init="reference", frozen=1)
+    with pytest.raises(InvalidValue, match="narrower must be at least 1, got 0"):
+        LIMIT(narrower=0)
 
 
 def test_forward_correction_estimates_from_its_start_or_takes_what_it_is_given(make_digits_task):

@@ -258,25 +258,29 @@ def test_the_other_figures_show_what_they_are_given() -> None:
     assert ends == [(1, 1), (1, 0), (0, -2)]
 
 
-def test_the_arrows_of_the_bilevel_problem_run_from_box_to_box() -> None:
-    figure = plots.bilevel()
+def arrows_between_boxes(figure: Any) -> set[tuple[str, str]]:
+    """Which boxes of a drawing its arrows leave and reach; "" for neither."""
     layout, lines = figure.layout, figure.data
-    boxes = {box.name.split("<br>")[0]: box for box in layout.shapes}
+    boxes = [(box.name.split("<br>")[0], box) for box in layout.shapes]
 
     def touched(x: float, y: float) -> str:
-        (found,) = (
+        found = [
             name
-            for name, box in boxes.items()
+            for name, box in boxes
             if min(x - box.x0, box.x1 - x, y - box.y0, box.y1 - y) == pytest.approx(0, abs=1e-9)
-        )
-        return found
+        ]
+        assert len(found) < 2
+        return found[0] if found else ""
 
     arrows = [one for one in layout.annotations if one.showarrow]
-    steps = {
+    return {
         (touched(line.x[0], line.y[0]), touched(arrow.x, arrow.y))
         for line, arrow in zip(lines, arrows, strict=True)
     }
-    assert steps >= {
+
+
+def test_the_arrows_of_the_bilevel_problem_run_from_box_to_box() -> None:
+    assert arrows_between_boxes(plots.bilevel()) >= {
         ("noisy batch", "weighting network Φ"),
         ("weighting network Φ", "<b>virtual step</b>"),
         ("<b>virtual step</b>", "meta loss"),
@@ -284,6 +288,32 @@ def test_the_arrows_of_the_bilevel_problem_run_from_box_to_box() -> None:
         ("weighting network Φ", "<b>real step</b>"),
         ("<b>real step</b>", "classifier Θ"),
     }
+
+
+def test_the_drawings_of_the_weighting_networks_run_from_logits_and_label_to_a_weight() -> None:
+    assert arrows_between_boxes(plots.weighting_networks()) >= {
+        ("some g(z)", "combine"),
+        ("z itself", "z ⊙ e(y)"),
+        ("embedding e(y)", "z ⊙ e(y)"),
+        ("IB layer: ψ′", "ψ′ ⊙ e(y)"),
+        ("ψ′ ⊙ e(y)", "MLP"),
+        ("MLP", ""),
+    }
+    layer = arrows_between_boxes(plots.bottleneck())
+    assert layer >= {("mean μ", "ψ = μ + σ ⊙ ε"), ("variance σ²", "ψ = μ + σ ⊙ ε"), ("logits", "[ψ; z]")}
+
+
+@pytest.mark.parametrize(
+    ("draw", "words"),
+    [
+        (plots.bilevel, "weighting network"),
+        (plots.weighting_networks, "LogitNet: the logits times an embedding of the label."),
+        (plots.bottleneck, "to the meta loss"),
+    ],
+)
+def test_a_drawing_is_told_in_words(draw: Any, words: str) -> None:
+    assert words in plots.describe(draw())
+    assert words in plots.to_page(draw())
 
 
 def test_lnlib_figures_writes_the_weights_of_four_methods(tmp_path: Any, monkeypatch: Any) -> None:

@@ -27,6 +27,14 @@ BETAS = (0.0, 1.0, 3.0, 10.0, 30.0, 100.0)
 DISTRIBUTIONS: dict[str, Distribution] = {"Laplace": "laplace", "Gaussian": "gaussian"}
 SIGMAS = {0.0: "the mean μ", 0.1: "a sample, σ = 0.1", 0.3: "a sample, σ = 0.3"}
 """What the classifier receives, by the standard deviation σ of q; 0 is LIMIT without sampling."""
+PREDICTORS: dict[str, dict[str, Any]] = {
+    "like the classifier": {},
+    "2 times narrower": {"narrower": 2},
+    "4 times narrower": {"narrower": 4},
+    "2 of 5 layers frozen": {"frozen": 2},
+    "3 of 5 layers frozen": {"frozen": 3},
+}
+"""What section 3.4 names beside β, as options of `LIMIT`."""
 
 NET = MLP(64)
 Key = tuple[float, float]
@@ -42,6 +50,7 @@ class LimitLab(Lab):
         "dataset": DataMenu(),
         "q": Menu(value="Laplace", label="q", width=120, options=DISTRIBUTIONS),
         "sigma": Steps(value=0.0, label="the classifier receives", width=290, values=SIGMAS),
+        "predictor": Menu(value="like the classifier", label="predictor", width=220, options=PREDICTORS),
         "epochs": epochs(40),
         "seed": SEED,
     }
@@ -86,13 +95,14 @@ class LimitLab(Lab):
 
 def method(c: Values, beta: float) -> LIMIT:
     """LIMIT as the controls say, at one β."""
-    q = DISTRIBUTIONS[c.q]
-    return LIMIT(q=q, beta=beta, sampling=True, sigma=c.sigma) if c.sigma else LIMIT(q=q, beta=beta)
+    sampled = {"sampling": True, "sigma": c.sigma} if c.sigma else {}
+    return LIMIT(q=DISTRIBUTIONS[c.q], beta=beta, **sampled, **PREDICTORS[c.predictor])
 
 
 def spoken(c: Values) -> str:
     """The method in a sentence."""
-    return f"LIMIT ({c.q}{f', σ = {c.sigma:g}' if c.sigma else ''})"
+    words = [c.q, f"σ = {c.sigma:g}" if c.sigma else "", c.predictor if PREDICTORS[c.predictor] else ""]
+    return f"LIMIT ({', '.join(filter(None, words))})"
 
 
 def at_epoch(frames: Sequence[Frame], epoch: int) -> pd.DataFrame:

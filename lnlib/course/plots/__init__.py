@@ -2,6 +2,7 @@
 
 from lnlib.course.plots.bits import entropy_curve, label_probabilities
 from lnlib.course.plots.detection import roc, score_histogram, suspect_gallery
+from lnlib.course.plots.diagrams import bilevel, bottleneck, weighting_networks
 from lnlib.course.plots.gallery import gallery
 from lnlib.course.plots.generalization import (
     SIZES,
@@ -35,7 +36,6 @@ from lnlib.course.plots.showing import describe, for_pages, picture, png, save, 
 from lnlib.course.plots.tables import table_chart, table_page
 from lnlib.course.plots.theme import Plain, small_print, style
 from lnlib.course.plots.weights import (
-    bilevel,
     convergence,
     gradient_arrows,
     weight_against_loss,
@@ -51,6 +51,7 @@ __all__ = [
     "against_beta",
     "bilevel",
     "bits_by_epoch",
+    "bottleneck",
     "bound_check",
     "class_accuracies",
     "class_sizes",
@@ -93,4 +94,5 @@ __all__ = [
     "weight_histogram",
     "weight_histograms",
     "weight_shares",
+    "weighting_networks",
 ]

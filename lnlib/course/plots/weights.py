@@ -1,5 +1,5 @@
-"""The figures of sample weighting: Figure 1 of MetaInfoNet, the bilevel problem, a virtual step as arrows,
-weight against loss, convergence.
+"""The figures of sample weighting: Figure 1 of MetaInfoNet, a virtual step as arrows, weight against
+loss, convergence.
 
 Each function takes numbers and returns a figure; the panel of a lab is a figure as plain data.
 """
@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
 from lnlib.analysis.weights import EDGES, WeightSummary
-from lnlib.course.plots.theme import CLEAN, NOISY, STYLES, TEMPLATE, TEST, THEORY, Plain, line, panel, stroke
+from lnlib.course.plots.diagrams import arrow
+from lnlib.course.plots.theme import CLEAN, NOISY, TEMPLATE, TEST, THEORY, Plain, line, panel, stroke
 
 PARTS = (("clean", "label right", CLEAN, ""), ("noisy", "label wrong", NOISY, "/"))
 SMALLEST_LOSS = 1e-5
@@ -107,63 +108,6 @@ def _bars(histogram: pd.DataFrame, part: tuple[str, str, str, str], summary: Wei
     }
 
 
-# The bilevel problem: boxes (centre, half width, half height, colour, outline) in units of 82 pixels.
-_WEIGHTING = STYLES["MetaInfoNet"].color
-_BOXES = {
-    "classifier Θ": (4.5, 4.15, 0.9, 0.3, THEORY, "solid"),
-    "noisy batch<br>(xᵢ, yᵢ)": (4.9, 2.35, 0.65, 0.4, NOISY, "solid"),
-    "weighting network Φ": (4.5, 0.55, 1.05, 0.3, _WEIGHTING, "solid"),
-    "<b>virtual step</b><br>Θ̂ = Θ − α Σ wᵢ∇ℓᵢ": (7.6, 2.35, 0.98, 0.4, THEORY, "dash"),
-    "<b>real step</b><br>Θ ← Θ − α Σ wᵢ∇ℓᵢ": (1.3, 2.35, 0.98, 0.4, THEORY, "solid"),
-    "meta loss<br>L<sub>meta</sub>(Θ̂)": (10.1, 2.35, 0.7, 0.4, THEORY, "solid"),
-    "clean meta batch": (10.1, 4.15, 0.85, 0.3, CLEAN, "solid"),
-}
-# Corners of each arrow's path, its words, where they stand and which of their sides is there, its colour.
-_Point = tuple[float, float]
-_PATHS: tuple[tuple[tuple[_Point, ...], str, _Point, str, str], ...] = (
-    (((4.9, 2.75), (4.9, 3.85)), "xᵢ", (4.98, 3.3), "left", THEORY),
-    (((4.9, 1.95), (4.9, 0.85)), "yᵢ", (4.98, 1.4), "left", THEORY),
-    (((4.0, 3.85), (4.0, 0.85)), "logits<br>zᵢ", (3.92, 2.35), "right", THEORY),
-    (((5.4, 4.15), (7.3, 4.15), (7.3, 2.75)), "losses ℓᵢ", (6.35, 4.33), "center", THEORY),
-    (((5.55, 0.7), (7.3, 0.7), (7.3, 1.95)), "<b>1</b> weights wᵢ", (6.4, 0.88), "center", THEORY),
-    (((8.58, 2.35), (9.4, 2.35)), "<b>2</b>", (8.99, 2.53), "center", THEORY),
-    (((10.1, 3.85), (10.1, 2.75)), "", (0, 0), "center", THEORY),
-    (((10.1, 1.95), (10.1, 0.4), (5.55, 0.4)), "", (0, 0), "center", _WEIGHTING),
-    (((3.45, 0.55), (1.3, 0.55), (1.3, 1.95)), "<b>4</b> new weights wᵢ", (2.35, 0.73), "center", THEORY),
-    (((1.3, 2.75), (1.3, 4.15), (3.6, 4.15)), "<b>5</b> Θ moves", (2.4, 4.33), "center", THEORY),
-)
-_HYPERGRADIENT = "<b>3</b> hypergradient ∂L<sub>meta</sub>/∂wᵢ = −α ∇ℓᵢ·∇L<sub>meta</sub>, back into Φ"
-
-
-def bilevel() -> go.Figure:
-    """The bilevel problem in one picture: on the right the virtual step, from which the weighting network
-    learns; on the left the real one, which the classifier takes under the new weights.
-    """
-    size = {"width": 910, "height": 400, "margin": {"l": 5, "r": 5, "t": 5, "b": 5}}
-    figure = go.Figure(layout={"template": TEMPLATE, **size})
-    figure.update_xaxes(range=[0, 11], visible=False, fixedrange=True)
-    figure.update_yaxes(range=[-0.1, 4.59], visible=False, fixedrange=True)
-    for words, (x, y, wide, high, color, dash) in _BOXES.items():
-        edges = {"x0": x - wide, "x1": x + wide, "y0": y - high, "y1": y + high}
-        figure.add_shape(**edges, name=words, line={"color": color, "width": 2, "dash": dash})
-        figure.add_annotation(x=x, y=y, text=words, showarrow=False, font_size=14)
-    for corners, words, (x, y), side, color in _PATHS:
-        middle = np.mean(corners[-2:], axis=0)
-        across, up = zip(*corners[:-1], middle, strict=True)  # the arrow alone would leave gaps at corners
-        figure.add_trace(line(across, up, "", {"color": color, "width": 2}))
-        _arrow(figure, corners[-2], corners[-1], color)
-        font = {"size": 13, "color": THEORY}
-        figure.add_annotation(x=x, y=y, text=words, showarrow=False, xanchor=side, font=font)
-    font = {"size": 13, "color": _WEIGHTING}
-    return figure.add_annotation(x=7.85, y=0.17, text=_HYPERGRADIENT, showarrow=False, font=font)
-
-
-def _arrow(figure: go.Figure, start: _Point, end: _Point, color: str, width: float = 2) -> None:
-    ends = dict(x=end[0], y=end[1], ax=start[0], ay=start[1], xref="x", yref="y", axref="x", ayref="y")
-    look = dict(text="", showarrow=True, arrowhead=2, arrowsize=1.2, arrowwidth=width, arrowcolor=color)
-    figure.add_annotation(**ends, **look)
-
-
 def gradient_arrows(
     steps: NDArray[np.floating], meta: NDArray[np.floating], labels: Sequence[str], clean: Sequence[bool]
 ) -> go.Figure:
@@ -180,7 +124,7 @@ def gradient_arrows(
     own = [(CLEAN if right else NOISY, label) for right, label in zip(clean, labels, strict=True)]
     looks = [(TEST, "the meta set"), *own]
     for end, (color, name) in zip([meta, *steps], looks, strict=True):
-        _arrow(figure, (0, 0), (float(end[0]), float(end[1])), color, 4 if color == TEST else 2.5)
+        arrow(figure, (0, 0), (float(end[0]), float(end[1])), color, 4 if color == TEST else 2.5)
         figure.add_scatter(
             x=[end[0]],
             y=[end[1]],

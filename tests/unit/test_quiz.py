@@ -152,9 +152,9 @@ def test_a_choice_brings_its_explanation_and_may_be_changed() -> None:
     )
     assert buttons.options == ("A", "B", "C") and buttons.value is None and line.value == ""
     buttons.value = "A"
-    assert "❌ Not so. No." in line.value and rows[-1].value == "0 of 5 right"
+    assert "✗ Not so. No." in line.value and rows[-1].value == "0 of 5 right"
     buttons.value = "B"
-    assert "✅ Right. So it is: $a_{1} = 2$." in line.value and rows[-1].value == "1 of 5 right"
+    assert "✓ Right. So it is: $a_{1} = 2$." in line.value and rows[-1].value == "1 of 5 right"
     for buttons in rows[4:-1:3]:
         buttons.value = "B"
     assert rows[-1].value == "5 of 5 right, all answered"
@@ -166,7 +166,7 @@ def test_each_answer_of_each_lesson_shows_its_own_explanation(lesson) -> None:
         for letter, answer in zip("ABCD", question.answers, strict=False):
             buttons.value = letter
             assert html.escape(answer.why.split("`")[0], quote=False) in line.value
-            assert ("✅" in line.value) == answer.right
+            assert ("✓" in line.value) == answer.right
 
 
 def test_a_saved_page_folds_the_explanations(monkeypatch) -> None:

@@ -5,7 +5,7 @@ from importlib import import_module
 from pathlib import Path
 
 from lnlib.course.exports.lessons import Files, Lessons, read
-from lnlib.errors import InvalidValue, shown, unknown_name
+from lnlib.errors import InvalidValue, unknown_name
 from lnlib.files import check_writable, whole_file
 
 KINDS: Mapping[str, str] = {
@@ -34,9 +34,9 @@ def export(kind: str, folder: Path, notebooks: Path) -> list[Path]:
     make: Callable[[Lessons], Files] = getattr(import_module(f"{__name__}.{KINDS[kind]}"), kind)
     files = {folder / path: content for path, content in make(read(notebooks)).items()}
     if standing := [path for path in files if path.exists()]:
+        name = standing[0].relative_to(folder).as_posix()
         raise InvalidValue(
-            f"folder must not hold files of that name, got {shown(str(standing[0]))}; "
-            "choose an empty folder, or move what is there"
+            f"{folder} holds {name} already, and nothing is overwritten; choose an empty folder"
         )
     for path in files:
         check_writable(path)

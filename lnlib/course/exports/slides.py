@@ -7,6 +7,7 @@ In any other, each section gives one slide, or two where it asks for a predictio
 
 import html
 import re
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib.resources import files as resources
@@ -19,6 +20,8 @@ from nbformat import NotebookNode
 from lnlib.course.exports.lessons import Files, Lessons, exercise_of, without_solutions
 
 MOST = 15
+KNOWN = {"{align*}": r"\{aligned\}", r"\\mathrm{arg}": r"\\arg\b", "": r"\\[bB]igg?[lrm]?(?![a-z])"}
+_VARIANT = re.compile(r'<mi mathvariant="(?P<kind>bold|script|double-struck)">(?P<letter>[^<]*)</mi>')
 _FIGURE = re.compile(r'<img [^>]*src="data:image/[^>]*>')
 _HEADING = re.compile(r"^(#{1,2}) +(.*)$", re.MULTILINE)
 _DETAILS = re.compile(r"<details[^>]*>\s*<summary>.*?</summary>(.*?)</details>", re.DOTALL)
@@ -155,8 +158,17 @@ class _WithMathML(IPythonRenderer):
 
 
 def _mathml(formula: str, **options: str) -> str:
-    # latex2mathml knows `aligned` by its other name alone.
-    return str(convert(formula.replace("{aligned}", "{align*}"), **options))
+    # What latex2mathml does not know, in its words. Of brackets it sets the sizes itself.
+    for known, unknown in KNOWN.items():
+        formula = re.sub(unknown, known, formula)
+    # Browsers know letters in bold or script by their own signs, and no longer by the attribute.
+    return _VARIANT.sub(_letter, convert(formula, **options))
+
+
+def _letter(found: re.Match[str]) -> str:
+    kind, letter = found["kind"].upper(), html.unescape(found["letter"])
+    name = unicodedata.name(letter).replace("LATIN ", "").replace("GREEK ", "").replace(" LETTER", "")
+    return f"<mi>{unicodedata.lookup(f'MATHEMATICAL {kind} {name}')}</mi>"
 
 
 def _rendered(text: str) -> str:

@@ -13,7 +13,7 @@ from nbformat import NotebookNode
 
 from lnlib.course.exercises.exercise import Exercise
 from lnlib.course.exports.copies import YOURS, cover, to_student
-from lnlib.course.exports.lessons import Files, Lessons, exercise_of, new_cell, written
+from lnlib.course.exports.lessons import ANSWER, CHECK, Files, Lessons, exercise_of, new_cell, written
 
 CONFIG = f'''"""nbgrader's settings for lnlib: run `nbgrader generate_assignment NAME` in this folder."""
 
@@ -22,7 +22,7 @@ c.CourseDirectory.course_id = "lnlib"
 c.ClearSolutions.code_stub = {{"python": {YOURS!r}}}
 c.ExecutePreprocessor.timeout = 1800  # lessons train
 '''
-ANSWER = """### BEGIN SOLUTION
+SOLVED = """### BEGIN SOLUTION
 answer = {right:.6g}
 ### END SOLUTION"""
 POINTS = """from lnlib.course import exercises
@@ -58,7 +58,8 @@ def _graded(cell: NotebookNode, exercise: Exercise | None) -> list[NotebookNode]
     if exercise is None:
         return [cell]
     name = exercise.name
-    answer = new_cell("code", ANSWER.format(right=exercise.solve()), cell.id)
+    place = ANSWER.sub(SOLVED.format(right=exercise.solve()), CHECK.sub("", cell.source)).strip()
+    answer = new_cell("code", place, cell.id)
     answer.metadata["nbgrader"] = _marks(f"answer_{name}", solution=True)
     points = new_cell("code", POINTS.format(name=name), f"{cell.id}-points")
     points.metadata["nbgrader"] = _marks(f"points_{name}", grade=True, locked=True, points=1)

@@ -158,7 +158,7 @@ def widget(quiz: Quiz) -> widgets.VBox:
     def choose(number: int, line: Any, change: Any) -> None:
         answer = quiz.questions[number].answers[LETTERS.index(change["new"])]
         chosen[number] = answer
-        sign = "✅" if answer.right else "❌"
+        sign = "✓" if answer.right else "✗"
         line.value = f'<div role="status" style="line-height:1.5">{sign} {_html(answer.verdict)}</div>'
         right = sum(answer.right for answer in chosen.values())
         score.value = f"{right} of {QUESTIONS} right" + (", all answered" * (len(chosen) == QUESTIONS))
@@ -167,7 +167,8 @@ def widget(quiz: Quiz) -> widgets.VBox:
     for number, question in enumerate(quiz.questions):
         choices = "".join(f"<li>{_html(answer.text)}</li>" for answer in question.answers)
         asked = f"<b>{number + 1}.</b> {_html(question.text)}"
-        asked = f'<div style="line-height:1.5">{asked}<ol type="A" style="margin:4px 0">{choices}</ol></div>'
+        asked += f'<ol type="A" style="margin:4px 0">{choices}</ol>'
+        asked = f'<div style="line-height:1.5;margin-top:12px">{asked}</div>'
         buttons = widgets.ToggleButtons(
             options=tuple(letter for letter, _ in question.lettered),
             tooltips=tuple(answer.text for answer in question.answers),

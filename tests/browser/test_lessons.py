@@ -8,7 +8,7 @@ from tests.browser.conftest import ROOT, Notebook
 
 pytestmark = pytest.mark.browser
 
-LESSONS = sorted(path.name for path in (ROOT / "notebooks").glob("*.ipynb"))
+LESSONS = sorted(path.name for path in (ROOT / "notebooks").glob("[0-9]*.ipynb"))
 # Of every picture in an output: its width, that of its column, its natural width, its alternative text.
 PICTURES = """() => [...document.querySelectorAll('.jp-OutputArea-output img')].map(image => [
     image.getBoundingClientRect().width, image.closest('.jp-OutputArea-output').clientWidth,

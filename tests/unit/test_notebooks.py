@@ -12,7 +12,7 @@ from nbconvert import HTMLExporter
 
 from lnlib.course.plots.showing import FIGURE, PLOTLY
 
-LESSONS = sorted((Path(__file__).resolve().parents[2] / "notebooks").glob("*.ipynb"))
+LESSONS = sorted((Path(__file__).resolve().parents[2] / "notebooks").glob("[0-9]*.ipynb"))
 WIDGET = "application/vnd.jupyter.widget-view+json"
 IMAGE = re.compile(r'<img alt="([^"]*)" style="max-width:100%" src="data:image/png;base64,[^"]+">')
 

@@ -20,6 +20,7 @@ from nbformat import NotebookNode
 from lnlib.course.exports.lessons import Files, Lessons, exercise_of, without_solutions
 
 MOST = 15
+AIMS = "You will be able to"
 KNOWN = {"{align*}": r"\{aligned\}", r"\\mathrm{arg}": r"\\arg\b", "": r"\\[bB]igg?[lrm]?(?![a-z])"}
 _VARIANT = re.compile(r'<mi mathvariant="(?P<kind>bold|script|double-struck)">(?P<letter>[^<]*)</mi>')
 _FIGURE = re.compile(r'<img [^>]*src="data:image/[^>]*>')
@@ -54,8 +55,12 @@ def slides(lessons: Lessons) -> Files:
     """One page a lesson; arrows turn the slides, S shows or hides what the speaker may say."""
     pages = {}
     for path, notebook in lessons.copies():
-        tagged = any(_slide_type(cell) == "slide" for cell in notebook.cells)
-        deck = tagged_slides(notebook) if tagged else derived_slides(notebook)
+        if any(_slide_type(cell) == "slide" for cell in notebook.cells):
+            deck = tagged_slides(notebook)
+        elif any(AIMS in cell.source for cell in notebook.cells):
+            deck = derived_slides(notebook)
+        else:  # no lesson: the glossary
+            continue
         pages[path.with_suffix(".html").as_posix()] = _page(path, deck).encode()
     return pages
 
@@ -86,7 +91,7 @@ def tagged_slides(notebook: NotebookNode) -> list[Slide]:
 def derived_slides(notebook: NotebookNode) -> list[Slide]:
     """The title, the aims, the sections, the questions and the summary."""
     title, *sections = _sections(notebook)
-    aims = next((i for i, part in enumerate(title.paragraphs) if "will be able to" in part), None)
+    aims = next((i for i, part in enumerate(title.paragraphs) if AIMS in part), None)
     deck = [Slide(f"# {title.title}\n\n{_opening(title.paragraphs[:aims])}")]
     if aims is not None:
         deck.append(Slide("## After this lesson\n\n" + "\n\n".join(title.paragraphs[aims : aims + 2])))

@@ -45,7 +45,8 @@ def _explained(error: BaseException) -> str:
     if isinstance(error, ModuleNotFoundError):
         package = (error.name or "").partition(".")[0]
         if package not in ("", "lnlib"):
-            return f'this command needs {package}, which is not installed; run pip install -e ".[lab]"'
+            extra = "teach" if package in ("latex2mathml", "nbconvert", "nbgrader") else "lab"
+            return f'this command needs {package}, which is not installed; run pip install -e ".[{extra}]"'
     if isinstance(error, OSError):
         return f"cannot read or write {error.filename or 'the output'}: {error.strerror or error}"
     if hasattr(error, "format_message"):  # typer's own, or click's below an older typer
@@ -83,5 +84,6 @@ app.command()(train.train)
 app.command()(train.suspects)
 app.command()(papers.figures)
 app.add_typer(course.labs, name="labs")
+app.add_typer(course.lessons, name="course")
 app.add_typer(runs.app, name="runs")
 app.command()(papers.reproduce)

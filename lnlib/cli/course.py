@@ -1,4 +1,6 @@
-"""`lnlib lab`, `doctor` and `labs`: the course in JupyterLab, what it needs, and its labs as pages."""
+"""`lnlib lab`, `doctor`, `labs` and `course`: the course in JupyterLab, what it needs, its labs as pages, its
+lessons as copies for a class.
+"""
 
 import contextlib
 import os
@@ -159,3 +161,20 @@ def save_labs(
             lab.save(page)
             update(1.0)
     print_json([*pages]) if as_json else say(*pages)
+
+
+lessons = typer.Typer(help="Make copies of the lessons for a class.", rich_markup_mode=None)
+
+
+@lessons.command("export")
+def export_lessons(
+    kind: Annotated[str, typer.Argument(help="student, solution, nbgrader, slides or gift.")],
+    folder: Annotated[Path, typer.Argument(help="Where the files go; none is overwritten.")],
+    as_json: AsJson = False,
+) -> None:
+    """Write copies for students, solved ones, a course of nbgrader, slides, or the quizzes for Moodle."""
+    from lnlib.course.exports import export
+    from lnlib.files import expanded
+
+    files = export(kind, expanded(folder), course_folder() / START.parent)
+    print_json([*files]) if as_json else say(*files)

@@ -85,11 +85,12 @@ class Exercise:
         """
         if answer is None:
             return Verdict("✏️ Replace `None` by your answer, then run this cell again.", None)
-        verdict = self._verdict(answer)
+        verdict = self.verdict(answer)
         progress.note(self.lesson, self.name, correct=bool(verdict.correct))
         return verdict
 
-    def _verdict(self, answer: object) -> Verdict:
+    def verdict(self, answer: object) -> Verdict:
+        """What `check` says, without a note of it in the progress."""
         numbers = readings(answer)
         if not numbers:
             shown = repr(answer)

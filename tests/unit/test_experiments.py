@@ -306,7 +306,7 @@ def test_the_chart_of_table_1_spells_limits_variants_as_the_figures_do():
         "LIMIT_G + init.": "LIMIT-G + init.",
     }
     assert {name: limit_figures.spelled(name) for name in names} == names
-    columns = {"cell": "p=0.5", "paper": 70.0, "ours": 71.0, "std": 1.0, "std_over": "seeds", "seeds": 3}
+    columns = {"cell": "p=0.5", "paper": 70.0, "ours": 71.0, "paper_std": np.nan, "std": 1.0, "seeds": 3}
     frame = pd.DataFrame(
         {"method": ["LIMIT-G + S", "LIMIT-L − S"], "setting": "", "same_setting": True} | columns
     )

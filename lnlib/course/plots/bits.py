@@ -36,6 +36,7 @@ def label_probabilities(error_rate: float, num_classes: int) -> Plain:
                 (slice(1, None), "a wrong class", NOISY, "/"),
             )
         ],
+        meta={"alt": "One bar a class: the true one has 1 - p, and each wrong one an equal part of p."},
     )
 
 

@@ -45,13 +45,13 @@ def test_the_index_names_each_term_once_by_its_anchor() -> None:
 @pytest.mark.parametrize("term", TERMS)
 def test_an_entry_is_short_and_ends_with_the_link_of_a_lesson(term) -> None:
     entry = ENTRIES[term]
-    number, target = re.search(r"\[(\d\d)\]\(([^)#]+)\)$", entry).groups()
-    assert target.startswith(f"{number}_") and (FOLDER / target).exists()
+    number, target = re.search(r"\[(\d\db?)\]\(([^)#]+)\)$", entry).groups()
+    assert target.removeprefix("deeper/").startswith(f"{number}_") and (FOLDER / target).exists()
     assert len(entry.split()) <= 60
     assert entry.count("$") % 2 == 0 and "\n" not in entry
 
 
 def test_links_between_lessons_and_glossary_lead_to_a_term() -> None:
-    for path in FOLDER.glob("*.ipynb"):
+    for path in FOLDER.rglob("[!.]*.ipynb"):
         for anchor in re.findall(r"glossary\.ipynb#([^)\\\"]+)\)", path.read_text(encoding="utf-8")):
             assert anchor.replace("-", " ") in {term.replace("-", " ") for term in TERMS}, (path.name, anchor)

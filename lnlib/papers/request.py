@@ -145,7 +145,7 @@ class Request:
         if settings.augment:
             settings.augment.shape(task.image_shape)
         with torch.device("meta"):  # where nothing is drawn
-            method.networks(lambda role: nn.Linear(1, 1), task.visible)
+            method.networks(lambda *role: nn.Linear(1, 1), task.visible)
 
     def num_train(self, cell: Cell) -> int:
         """How many images the runs of a cell are trained on."""

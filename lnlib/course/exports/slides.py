@@ -162,12 +162,12 @@ class _WithMathML(IPythonRenderer):
         return _mathml(body, display="block")
 
 
-def _mathml(formula: str, **options: str) -> str:
+def _mathml(formula: str, display: str = "inline") -> str:
     # What latex2mathml does not know, in its words. Of brackets it sets the sizes itself.
     for known, unknown in KNOWN.items():
         formula = re.sub(unknown, known, formula)
     # Browsers know letters in bold or script by their own signs, and no longer by the attribute.
-    return _VARIANT.sub(_letter, convert(formula, **options))
+    return _VARIANT.sub(_letter, convert(formula, display=display))
 
 
 def _letter(found: re.Match[str]) -> str:

@@ -52,7 +52,11 @@ def tidy(notebook: nbformat.NotebookNode) -> None:
 
 
 def main(names: list[str]) -> int:
-    paths = [Path(name) for name in names] or sorted((ROOT / "notebooks").glob("*.ipynb"))
+    paths = [Path(name) for name in names] or [
+        path
+        for part in ("notebooks", "notebooks/deeper")
+        for path in sorted((ROOT / part).glob("[0-9]*.ipynb"))
+    ]
     too_large = []
     os.environ[PICTURES] = "1"
     if browser := find_browser():

@@ -18,18 +18,9 @@ import ipywidgets as widgets
 
 from lnlib.checks import checked, refusal
 from lnlib.course import plots
+from lnlib.course.lessons import LESSONS
 from lnlib.errors import InvalidValue, shown, unknown_name
 
-LESSONS = (
-    "start_here",
-    "bits",
-    "fano_bound",
-    "memorization",
-    "generalization",
-    "limit",
-    "metainfonet",
-    "class_imbalance",
-)
 LETTERS = "ABCD"
 QUESTIONS = 5
 CODE = re.compile(r"`([^`]*)`")

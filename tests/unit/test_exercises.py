@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from lnlib import bounds, noise
 from lnlib.course import exercises
-from lnlib.course.exercises import LESSONS, fano_bound, my_progress, of_lesson, progress
+from lnlib.course.exercises import fano_bound, my_progress, of_lesson, progress
 from lnlib.course.exercises.answers import readings
 from lnlib.course.exercises.exercise import ASKED_IN, exercise
+from lnlib.course.lessons import LESSONS
 
 ALL = {name: one for lesson in LESSONS for name, one in of_lesson(lesson).items()}
 
@@ -174,7 +175,7 @@ def test_progress_is_kept_beside_the_notebooks(tmp_path: Path, monkeypatch) -> N
     fano_bound.two_classes.check(0.3)  # what is solved stays solved
     kept = json.loads((tmp_path / "my-progress.json").read_text())
     assert kept["fano_bound"]["two_classes"] == {"right": True, "tries": 3}
-    row = next(line for line in str(my_progress()).splitlines() if "fano bound" in line)
+    row = next(line for line in str(my_progress()).splitlines() if "the Fano bound" in line)
     assert "1 of 3" in row and "`flipped_labels`" in row and "two_classes" not in row
 
 

@@ -4,15 +4,15 @@ import html
 import json
 import re
 import warnings
-from pathlib import Path
 
 import nbformat
 import pytest
 from nbconvert import HTMLExporter
 
 from lnlib.course.plots.showing import FIGURE, PLOTLY
+from tests.lesson_rules import CORE, DEEPER, EXERCISES, asked, faults
 
-LESSONS = sorted((Path(__file__).resolve().parents[2] / "notebooks").glob("[0-9]*.ipynb"))
+LESSONS = [*CORE, *DEEPER]
 WIDGET = "application/vnd.jupyter.widget-view+json"
 IMAGE = re.compile(r'<img alt="([^"]*)" style="max-width:100%" src="data:image/png;base64,[^"]+">')
 
@@ -27,8 +27,14 @@ def code_cells(notebook):
 
 
 def test_the_course_has_its_lessons():
-    numbers = [path.name.partition("_")[0] for path in LESSONS]
-    assert numbers == ["00", "00b", *(f"{number:02d}" for number in range(1, len(LESSONS) - 1))]
+    numbers = [path.name.partition("_")[0] for path in CORE]
+    assert numbers == ["00", "00b", *(f"{number:02d}" for number in range(1, len(CORE) - 1))]
+    assert {path.name.partition("_")[0] for path in DEEPER} <= {*numbers}
+
+
+@pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
+def test_a_lesson_keeps_to_its_rules(path):
+    assert list(faults(path)) == []
 
 
 @pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
@@ -89,18 +95,14 @@ def test_cells_are_short_and_prose_is_at_least_as_long_as_code(lesson):
     assert len(prose) >= sum(map(len, code))
 
 
+@pytest.mark.parametrize("path", CORE, ids=lambda path: path.stem)
+def test_a_lesson_of_the_course_has_its_exercises(path):
+    wanted = 1 if path.stem == "00_start_here" else EXERCISES
+    assert len(asked(nbformat.read(path, as_version=4))) == wanted
+
+
 def test_lessons_follow_one_skeleton(lesson):
     prose = "\n".join(cell.source for cell in lesson.cells if cell.cell_type == "markdown")
-    for part in (
-        "You will be able to",
-        "Time",
-        "Predict",
-        "Exercise",
-        "## Summary",
-        "disagree",
-        "## References",
-    ):
+    for part in ("You will be able to", "Time", "Predict", "## Summary", "disagree", "## References"):
         assert part.lower() in prose.lower(), part
     assert prose.count("<details>") == prose.count("</details>") > 0
-    sources = "\n".join(cell.source for cell in code_cells(lesson))
-    assert "exercises." in sources

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from lnlib import bounds, noise
 from lnlib.course import quiz
+from lnlib.course.lessons import LESSONS
 from lnlib.course.plots.showing import PICTURES
 from lnlib.course.quiz import Answer, Question, Quiz
 from lnlib.errors import LnlibError
@@ -20,7 +21,7 @@ QUESTION = Question("Which `code`?", (Answer("one", why="No."), RIGHT, Answer("t
 QUIZ = Quiz("mine", (QUESTION,) * 5)
 
 
-@pytest.fixture(params=quiz.LESSONS)
+@pytest.fixture(params=LESSONS)
 def lesson(request) -> Quiz:
     return quiz.of_lesson(request.param)
 

@@ -4,18 +4,7 @@ from importlib import import_module
 
 from lnlib.course.exercises.exercise import Exercise, Markdown
 from lnlib.course.exercises.progress import read
-
-LESSONS = (
-    "start_here",
-    "bits",
-    "fano_bound",
-    "memorization",
-    "generalization",
-    "limit",
-    "metainfonet",
-    "class_imbalance",
-)
-"""The modules, in the order of the course."""
+from lnlib.course.lessons import LESSONS
 
 
 def of_lesson(lesson: str) -> dict[str, Exercise]:
@@ -36,9 +25,9 @@ def my_progress() -> Markdown:
     """What you have solved in each lesson, from the file beside the notebooks."""
     tried = read()
     lines = ["| lesson | solved | tried, still open |", "| --- | --- | --- |"]
-    for lesson in LESSONS:
+    for lesson, title in LESSONS.items():
         own, every = tried.get(lesson, {}), of_lesson(lesson)
         right = [name for name in every if own.get(name, {}).get("right")]
         still = ", ".join(f"`{name}`" for name in every if name in own and name not in right)
-        lines.append(f"| {lesson.replace('_', ' ')} | {len(right)} of {len(every)} | {still} |")
+        lines.append(f"| {title} | {len(right)} of {len(every)} | {still} |")
     return Markdown("\n".join(lines))

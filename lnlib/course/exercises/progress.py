@@ -9,13 +9,16 @@ from typing import Any
 from lnlib.files import write_text
 
 FILE = "my-progress.json"
+DEEPER = "deeper"
+"""The folder of lessons beside the lessons: both have one file."""
 WHERE = "LNLIB_PROGRESS"
 """Names another file; empty for none at all."""
 
 
 def path() -> Path | None:
-    """Where progress is kept: in the working folder unless the environment says otherwise."""
-    chosen = os.environ.get(WHERE, FILE)
+    """Where progress is kept: beside the lessons unless the environment says otherwise."""
+    beside = Path("..", FILE) if Path.cwd().name == DEEPER else Path(FILE)
+    chosen = os.environ.get(WHERE, beside)
     return Path(chosen) if chosen else None
 
 

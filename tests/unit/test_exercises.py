@@ -9,6 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,6 +19,7 @@ from lnlib.course.exercises import fano_bound, my_progress, of_lesson, progress
 from lnlib.course.exercises.answers import readings
 from lnlib.course.exercises.exercise import ASKED_IN, exercise
 from lnlib.course.lessons import LESSONS
+from lnlib.methods import LIMIT
 
 ALL = {name: one for lesson in LESSONS for name, one in of_lesson(lesson).items()}
 
@@ -64,6 +66,13 @@ def test_lesson_01_by_hand() -> None:
     assert fano_bound.flipped_labels.solve() == pytest.approx(h(0.3) - h(0.1))
     by_fano = bounds.memorized_information(0.1, bounds.label_entropy(noise.flip(0.3, 10)), 10)
     assert fano_bound.flipped_labels.check(float(by_fano)).correct is False
+
+
+def test_the_predictors_exercise_takes_limits_own_distances() -> None:
+    s, r, y = torch.tensor([[[0.7, 0.2, 0.1]], [[0.1, 0.8, 0.1]], [[0.0, 1.0, 0.0]]])
+    asked = exercises.what_the_predictor_misses
+    assert asked.solve() == pytest.approx(float(LIMIT(q="laplace").distance(s - r, s - y)))
+    assert "squared distance" in str(asked.check(float(LIMIT(q="gaussian").distance(s - r, s - y))))
 
 
 @exercise(tolerance=0.001, unit="as a fraction", slips={"you cut a half in half once more": lambda: 0.125})

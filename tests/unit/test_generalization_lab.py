@@ -153,6 +153,8 @@ def test_bad_values_of_the_bound_raise(bad: dict[str, Any]) -> None:
 
 def test_lesson_03_by_hand() -> None:
     assert exercises.bits_behind_a_low_loss.solve() == pytest.approx(1.1)
+    # Of 9000 fresh given labels 3240 are agreed with as true ones, and 1440 / 9 as the same wrong class.
+    assert exercises.gap_from_clean_test_images.solve() == pytest.approx(0.98 - (3240 + 160) / 9000)
     bits = exercises.bits_behind_a_gap.solve()
     assert bounds.generalization_bound(bits, 1, sigma=0.5) == pytest.approx(0.6)
     assert "in nats" in str(exercises.bits_behind_a_gap.check(0.72))

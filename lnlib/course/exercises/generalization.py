@@ -26,6 +26,31 @@ def bits_behind_a_low_loss() -> float:
 
 
 @exercise(
+    tolerance=0.005,
+    unit="as a fraction",
+    slips={
+        "fresh labels carry the same noise as those it was trained on, and you took true ones": lambda: 0.38,
+        "you left out the mistakes that happen to meet a wrong label": lambda: 0.62,
+    },
+)
+def gap_from_clean_test_images() -> float:
+    """K = 10, 40% uniform noise. A network agrees with 98% of the given labels that it was trained on, and
+    is right on 60% of new images. How large is its gap: by how much is its error rate higher on fresh *given*
+    labels?
+
+    Hint: First its agreement with fresh given labels. It agrees in two ways.
+
+    Hint: $0.6 \\cdot 0.6 + 0.4 \\cdot 0.4/9$, and the gap is 0.98 less that.
+
+    In words: It agrees where it is right and the label is true, 0.36, and by chance where both are wrong,
+    0.018. So it errs on 62.2% of fresh given labels, and on 2% of its own.
+    """
+    given, right, wrong, num_classes = 0.98, 0.6, 0.4, 10
+    fresh = right * (1 - wrong) + (1 - right) * wrong / (num_classes - 1)
+    return given - fresh
+
+
+@exercise(
     tolerance=0.01,
     unit="bits per example",
     slips={"a loss between 0 and 1 has σ = 1/2, and you took σ = 1": lambda: 0.36 / 2 / math.log(2)},

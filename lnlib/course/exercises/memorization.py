@@ -68,3 +68,27 @@ def score_on_noisy_validation() -> float:
     """
     right, wrong, num_classes = 0.9, 0.8, 10
     return right * (1 - wrong) + (1 - right) * wrong / (num_classes - 1)
+
+
+@exercise(
+    tolerance=0.005,
+    unit="as an absolute error",
+    slips={
+        "that is $\\lVert\\mu\\rVert_1$: how far the classifier is from the predictor": lambda: 1.2,
+        "that is $\\lVert g\\rVert_1$: how far the classifier is from the label": lambda: 1.6,
+        "that is the squared distance, which Gaussian q takes": lambda: 0.06,
+    },
+)
+def what_the_predictor_misses() -> float:
+    """Three classes. A classifier says (0.7, 0.2, 0.1), LIMIT's predictor (0.1, 0.8, 0.1), and the given
+    label is the second class. How large is the distance $\\lVert\\mu-g\\rVert_1$ that the predictor with
+    Laplace q is trained to make small?
+
+    Hint: $\\mu - g$ does not hold the classifier's output any more. What is left?
+
+    Hint: $y - s(r)$ with $y = (0, 1, 0)$; add up the absolute values.
+
+    In words: What is left is the label less the predictor's output, (−0.1, 0.2, −0.1): 0.4 in absolute value.
+    """
+    label, predictor = (0, 1, 0), (0.1, 0.8, 0.1)
+    return sum(abs(y - s) for y, s in zip(label, predictor, strict=True))

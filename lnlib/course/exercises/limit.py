@@ -3,6 +3,7 @@
 import math
 
 import pandas as pd
+import torch
 from scipy.special import entr
 
 from lnlib import bounds, data
@@ -87,7 +88,7 @@ def noise_without_a_wrong_label() -> float:
     the means of the quarters, each white where its mean is above 80 and black elsewhere. There are sixteen
     such pictures. How large is H(y|x) with the true labels, counted as in lesson 00b?
 
-    Hint: `reshape(-1, 2, 4, 2, 4)` cuts a picture of 8 by 8 into quarters: the mean over axes 2 and 4.
+    Hint: `reshape(-1, 2, 4, 2, 4)` cuts a picture of 8 by 8 into quarters; then `.mean(dim=(2, 4))`.
 
     Hint: Make a table of counts, a row for each of the sixteen pictures and a column for each digit. Take the
     entropy of each row, and their mean, weighted by how many digits look like that.
@@ -96,7 +97,8 @@ def noise_without_a_wrong_label() -> float:
     can learn these by heart: to alike pictures it gives one answer. In section 6 no two pictures were alike.
     """
     digits = data.load("digits")
-    quarters = digits.train_images.reshape(-1, 2, 4, 2, 4).double().mean(dim=(2, 4)) > 80
+    images = digits.train_images[torch.arange(1500)].double()
+    quarters = images.reshape(-1, 2, 4, 2, 4).mean(dim=(2, 4)) > 80
     pictures = [str(four) for four in quarters.flatten(1).tolist()]
     counts = pd.crosstab(pictures, digits.train_labels.numpy()).to_numpy()
     sizes = counts.sum(axis=1)

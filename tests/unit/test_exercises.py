@@ -5,6 +5,7 @@ them.
 import json
 import math
 import sys
+from collections import Counter, defaultdict
 from fractions import Fraction
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lnlib import bounds, noise
+from lnlib import bounds, data, noise
 from lnlib.course import exercises
 from lnlib.course.exercises import fano_bound, my_progress, of_lesson, progress
 from lnlib.course.exercises.answers import readings
@@ -73,6 +74,25 @@ def test_the_predictors_exercise_takes_limits_own_distances() -> None:
     asked = exercises.what_the_predictor_misses
     assert asked.solve() == pytest.approx(float(LIMIT(q="laplace").distance(s - r, s - y)))
     assert "squared distance" in str(asked.check(float(LIMIT(q="gaussian").distance(s - r, s - y))))
+
+
+def test_lesson_04_by_counting() -> None:
+    digits = data.load("digits")
+    counts: defaultdict[tuple[bool, ...], Counter[int]] = defaultdict(Counter)
+    for (image,), label in zip(digits.train_images.tolist(), digits.train_labels.tolist(), strict=True):
+        sums = [sum(sum(line[x : x + 4]) for line in image[y : y + 4]) for y in (0, 4) for x in (0, 4)]
+        counts[tuple(one > 80 * 16 for one in sums)][label] += 1
+    assert len(counts) == 16
+    each = [(votes.total(), [n / votes.total() for n in votes.values()]) for votes in counts.values()]
+    entropies = [(n, -sum(q * math.log2(q) for q in shares)) for n, shares in each]
+    expected = sum(n * bits for n, bits in entropies) / 1500
+    task = exercises.noise_without_a_wrong_label
+    assert task.solve() == pytest.approx(expected)
+    assert "weigh the sixteen" in str(task.check(sum(bits for _, bits in entropies) / 16))
+    assert "H(y)" in str(task.check(3.32))
+    # Laplace noise of variance 1 has the entropy 1 + ln(2/√2) nats, a Gaussian ½ ln(2πe).
+    gap = math.log(2 * math.pi * math.e) / 2 - 1 - math.log(math.sqrt(2))
+    assert exercises.what_laplace_noise_adds.solve() == pytest.approx(10 * gap / math.log(2))
 
 
 @exercise(tolerance=0.001, unit="as a fraction", slips={"you cut a half in half once more": lambda: 0.125})

@@ -2,7 +2,11 @@
 
 import math
 
-from lnlib import bounds
+import pandas as pd
+import torch
+from scipy.special import entr
+
+from lnlib import bounds, data
 from lnlib.course.exercises.exercise import exercise
 
 
@@ -68,3 +72,55 @@ def shrunken_determinant() -> float:
     """
     rate, num_classes = 0.4, 10
     return float((1 - rate * num_classes / (num_classes - 1)) ** (num_classes - 1))
+
+
+@exercise(
+    tolerance=0.01,
+    unit="bits per label",
+    slips={
+        "no label is wrong, but a picture no longer tells its label: count": lambda: 0.0,
+        "that is H(y), of one who sees no picture: count each of the sixteen by itself": lambda: 3.32,
+        "weigh the sixteen entropies by how often their pictures occur": lambda: 2.21,
+    },
+)
+def noise_without_a_wrong_label() -> float:
+    """Make H(y|x) > 0 without a wrong label. Blur the 1500 `dataset.train_images` until four pixels are left,
+    the means of the quarters, each white where its mean is above 80 and black elsewhere. There are sixteen
+    such pictures. How large is H(y|x) with the true labels, counted as in lesson 00b?
+
+    Hint: `reshape(-1, 2, 4, 2, 4)` cuts a picture of 8 by 8 into quarters; then `.mean(dim=(2, 4))`.
+
+    Hint: Make a table of counts, a row for each of the sixteen pictures and a column for each digit. Take the
+    entropy of each row, and their mean, weighted by how many digits look like that.
+
+    In words: 2.2 of 3.3 bits stay unknown, as with 40% wrong labels, though each label is right. No network
+    can learn these by heart: to alike pictures it gives one answer. In section 6 no two pictures were alike.
+    """
+    digits = data.load("digits")
+    images = digits.train_images[torch.arange(1500)].double()
+    quarters = images.reshape(-1, 2, 4, 2, 4).mean(dim=(2, 4)) > 80
+    pictures = [str(four) for four in quarters.flatten(1).tolist()]
+    counts = pd.crosstab(pictures, digits.train_labels.numpy()).to_numpy()
+    sizes = counts.sum(axis=1)
+    entropies = entr(counts / sizes[:, None]).sum(axis=1) / math.log(2)
+    return float(sizes @ entropies / sizes.sum())
+
+
+@exercise(
+    tolerance=0.01,
+    unit="bits",
+    slips={
+        "that is for one number: a gradient has ten": lambda: 0.104,
+        "all ten count: Laplace noise in one direction tells about the noise in the others": lambda: 0.94,
+    },
+)
+def what_laplace_noise_adds() -> float:
+    """K = 10. The corrected bound of Proposition 3.1 for Laplace noise adds ½ ln(πe) − 1 = 0.0724 nats for
+    each number of a gradient. How many bits of slack are that for one gradient?
+
+    Hint: All $K$ numbers count here, and a nat is $1/\\ln 2$ bits.
+
+    In words: $10 \\cdot 0.0724/\\ln 2$: one bit, whatever the signal. The lesson's exercise 1 allows 4.5.
+    """
+    each = math.log(math.pi * math.e) / 2 - 1
+    return 10 * each / math.log(2)

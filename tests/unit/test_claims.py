@@ -92,7 +92,7 @@ def test_an_optimiser_among_the_options_decides_the_runs_name():
     def named(**options):
         return Spec.parse({"method": "lossnet", "meta_size": 100, "method_options": options}).fingerprint
 
-    usual = {"lr": 1e-3, "weight_decay": 5e-4}
+    usual = {"lr": 1e-3, "weight_decay": 5e-4, "decay": "all"}
     assert named() == named(meta_optimizer=usual) != named(meta_optimizer=usual | {"lr": 3e-3})
 
 

@@ -9,12 +9,13 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lnlib import bounds, noise
 from lnlib.course import exercises
-from lnlib.course.exercises import LESSONS, fano_bound, my_progress, of_lesson, progress
+from lnlib.course.exercises import LESSONS, fano_bound, metainfonet, my_progress, of_lesson, progress
 from lnlib.course.exercises.answers import readings
 from lnlib.course.exercises.exercise import ASKED_IN, exercise
 
@@ -63,6 +64,13 @@ def test_lesson_01_by_hand() -> None:
     assert fano_bound.flipped_labels.solve() == pytest.approx(h(0.3) - h(0.1))
     by_fano = bounds.memorized_information(0.1, bounds.label_entropy(noise.flip(0.3, 10)), 10)
     assert fano_bound.flipped_labels.check(float(by_fano)).correct is False
+
+
+def test_lesson_05_by_another_library() -> None:
+    # KL[N(1, 1/4) || N(0, 1)]
+    code, prior = torch.distributions.Normal(1.0, 0.5), torch.distributions.Normal(0.0, 1.0)
+    charged = float(torch.distributions.kl_divergence(code, prior))
+    assert metainfonet.one_number_through_the_bottleneck.solve() == pytest.approx(charged)
 
 
 @exercise(tolerance=0.001, unit="as a fraction", slips={"you cut a half in half once more": lambda: 0.125})

@@ -4,6 +4,7 @@ examples are left?
 MetaInfoNet, Figure 1. The true labels enter only the functions called `evaluation_...`.
 """
 
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +13,7 @@ from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 
 from lnlib.errors import InvalidValue
+from lnlib.training import Run
 
 EDGES = np.linspace(0.0, 4.0, 21)
 """The bins of a histogram of weights with mean one; the last takes what is larger as well."""
@@ -66,3 +68,27 @@ def evaluation_histogram(
         name: np.histogram(inside[own], EDGES)[0] for name, own in (("clean", clean), ("noisy", ~clean))
     }
     return pd.DataFrame({"low": EDGES[:-1], "high": EDGES[1:], **counts})
+
+
+def evaluation_table(runs: Mapping[str, Iterable[Run]]) -> pd.DataFrame:
+    """Finished runs, each name with those of its seeds, in numbers: one row a run, by name and seed.
+
+    The columns are those of `evaluation_summary` (NaN for a method that does not weigh), the nats of the
+    bottleneck's penalty, and the test accuracy: `best`, at the best noisy validation, and `last`, the mean of
+    the last ten epochs.
+    """
+    rows = {(name, run.member.seed): _numbers(run) for name, several in runs.items() for run in several}
+    table = pd.DataFrame.from_dict(rows, orient="index", dtype=float)
+    return table.reindex(columns=[*WeightSummary._fields, "nats", "best", "last"]).rename_axis(
+        ["method", "seed"]
+    )
+
+
+def _numbers(run: Run) -> dict[str, float | None]:
+    found, accuracy = run.sample_weights(), run.history["test_accuracy"]
+    row: dict[str, float | None] = {"nats": run.records[-1].extra.get("information_nats")}
+    if found is not None:
+        clean = (run.task.train.labels == run.task.truth.train_labels).numpy()
+        row |= evaluation_summary(found.numpy(), clean)._asdict()
+    best = accuracy[run.history["validation_accuracy"].idxmax()]
+    return row | {"best": float(best), "last": float(accuracy.tail(10).mean())}

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from lnlib import bounds, data, noise
 from lnlib.course import exercises
-from lnlib.course.exercises import fano_bound, my_progress, of_lesson, progress
+from lnlib.course.exercises import fano_bound, metainfonet, my_progress, of_lesson, progress
 from lnlib.course.exercises.answers import readings
 from lnlib.course.exercises.exercise import ASKED_IN, exercise
 from lnlib.course.lessons import LESSONS
@@ -93,6 +93,13 @@ def test_lesson_04_by_counting() -> None:
     # Laplace noise of variance 1 has the entropy 1 + ln(2/√2) nats, a Gaussian ½ ln(2πe).
     gap = math.log(2 * math.pi * math.e) / 2 - 1 - math.log(math.sqrt(2))
     assert exercises.what_laplace_noise_adds.solve() == pytest.approx(10 * gap / math.log(2))
+
+
+def test_lesson_05_by_another_library() -> None:
+    # KL[N(1, 1/4) || N(0, 1)]
+    code, prior = torch.distributions.Normal(1.0, 0.5), torch.distributions.Normal(0.0, 1.0)
+    charged = float(torch.distributions.kl_divergence(code, prior))
+    assert metainfonet.one_number_through_the_bottleneck.solve() == pytest.approx(charged)
 
 
 @exercise(tolerance=0.001, unit="as a fraction", slips={"you cut a half in half once more": lambda: 0.125})

@@ -17,6 +17,7 @@ from lnlib.analysis.weights import (
     effective_sample_size,
     evaluation_histogram,
     evaluation_summary,
+    evaluation_table,
 )
 from lnlib.course import plots
 from lnlib.course.labs import weights
@@ -24,7 +25,8 @@ from lnlib.course.labs.controls import Steps
 from lnlib.course.labs.weights import Key, Weighed, WeightsLab, optimizer, task_of, verdict
 from lnlib.data import make_task
 from lnlib.errors import InvalidValue, UnknownName
-from lnlib.methods import LogitNet, LossNet, MetaInfoNet
+from lnlib.methods import CrossEntropy, LogitNet, LossNet, MetaInfoNet
+from lnlib.nets import MLP
 from lnlib.papers import figures
 from lnlib.papers.store import Store
 from lnlib.training import Member, Runs
@@ -90,6 +92,28 @@ def test_a_summary_compares_right_and_wrong_labels() -> None:
     assert (summary.clean, summary.noisy) == pytest.approx((3.5 / 3, 0.5))
     with pytest.raises(InvalidValue, match="got 4 clean of 4"):
         evaluation_summary(given, np.ones(4, bool))
+
+
+def test_a_table_has_a_row_a_run_and_says_nothing_of_weights_where_there_are_none() -> None:
+    task = make_task(data.load("digits"), noise.flip(0.4, 10), train_size=60, meta_size=20)
+    settings: Any = {"net": MLP(4, 1), "batch_size": 20, "epochs": 12}
+    methods = {"plain": CrossEntropy(), "squeezed": MetaInfoNet()}
+    runs = {name: Runs([Member(one, task, 3)], **settings).train() for name, one in methods.items()}
+    table = evaluation_table(runs)
+    assert table.index.to_list() == [("plain", 3), ("squeezed", 3)]
+    plain, squeezed = table.loc["plain", 3], table.loc["squeezed", 3]
+    assert plain.isna().to_dict() == dict.fromkeys(["auc", "clean", "noisy", "effective", "nats"], True) | {
+        "best": False,
+        "last": False,
+    }
+    (run,) = runs["squeezed"]
+    right = task.train.labels == task.truth.train_labels
+    assert right.float().mean() * squeezed["clean"] + (~right).float().mean() * squeezed["noisy"] == (
+        pytest.approx(1, abs=1e-5)  # the mean of all weights
+    )
+    assert squeezed["last"] == pytest.approx(np.mean([record.test_accuracy for record in run.records][2:]))
+    assert squeezed["best"] == run.best.test_accuracy
+    assert squeezed["nats"] > 0
 
 
 def test_a_histogram_loses_no_example() -> None:

@@ -1,5 +1,7 @@
 """Lesson 05, MetaInfoNet."""
 
+import math
+
 from lnlib.course.exercises.exercise import exercise
 from lnlib.papers.printed import paper_table
 
@@ -49,6 +51,30 @@ def effective_share() -> float:
     """
     mean = 0.6 * 1.6 + 0.4 * 0.1
     return mean**2 / (0.6 * 1.6**2 + 0.4 * 0.1**2)
+
+
+@exercise(
+    tolerance=0.005,
+    unit="nats",
+    slips={
+        "it is in bits: times ln 2 it is in nats": lambda: 0.125 / math.log(2) + 1,
+        "you left the mean out: a code far from zero costs, too": lambda: math.log(2) - 0.375,
+        "0.5 is the deviation: the variance is its square": lambda: (1 + 0.5 - 1 - math.log(0.5)) / 2,
+    },
+)
+def one_number_through_the_bottleneck() -> float:
+    """A bottleneck lets one number ψ pass. For some example its mean is μ = 1 and its deviation σ = 0.5. What
+    does eq. (6) charge for it, that is, what is KL[N(μ, σ²) ‖ N(0, 1)]?
+
+    Hint: The divergence of two Gaussians has a closed form: one term for the mean, two for the variance.
+
+    Hint: $\\tfrac12(\\mu^2 + \\sigma^2 - 1 - \\ln\\sigma^2)$.
+
+    In words: The mean costs $1/2$, the variance $\\tfrac12(0.25 - 1 - \\ln 0.25) = 0.32$: a code that is far
+    from zero costs, and one that is more certain than the prior.
+    """
+    mean, deviation = 1.0, 0.5
+    return (mean**2 + deviation**2 - 1 - math.log(deviation**2)) / 2
 
 
 def _printed(table: int, dataset: str, rate: float, metric: str) -> dict[str, float]:

@@ -5,6 +5,7 @@ lessons as copies for a class.
 import contextlib
 import os
 import secrets
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -65,6 +66,8 @@ def lab(
         address = f"{server.local_url.partition('?')[0]}?token={server.identity_provider.token}"
         # Said when it listens.
         server.io_loop.add_callback(say, "", f"The course is at  {address}", "Ctrl-C stops it.", "")
+        # As on SIGTERM: a KeyboardInterrupt may come to lie in code that takes it for a failure of its own.
+        signal.signal(signal.SIGINT, signal.getsignal(signal.SIGTERM))
         server.start()
     except SystemExit as end:
         if end.code:

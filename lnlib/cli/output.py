@@ -120,11 +120,14 @@ def progress() -> Iterator[Callable[..., Update]]:
     Gives `begin(label, total=1.0, done=0.0)`, which shows a bar and gives `update(done, label=None)`.
     """
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.table import Column
 
     screen = console(stderr=True)
     if not screen.is_terminal:
         screen.width = WIDE
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn())
+    wide_enough = Column(no_wrap=True, min_width=1)  # for a mark without a width of its own
+    described = TextColumn("{task.description}", markup=False, table_column=wide_enough)
+    columns = (described, BarColumn(), TaskProgressColumn())
     bars = Progress(*columns, TimeRemainingColumn(), console=screen)
 
     def begin(label: str, total: float = 1.0, done: float = 0.0) -> Update:

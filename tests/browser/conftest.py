@@ -212,8 +212,9 @@ class Notebook:
         self.until(lambda: self.reveal(wanted) is not None)
 
     def slider(self, label: str) -> Locator:
-        """The slider whose label begins so."""
-        return self.page.locator(".widget-slider", has=self.page.locator(f'label:text("{label}")')).first
+        """The labs' slider whose label begins so; predictions have sliders of their own."""
+        labelled = self.page.locator(f'label:text("{label}")')
+        return self.page.locator(".lnlib-lab .widget-slider", has=labelled).first
 
     def button(self, name: str) -> Locator:
         """The widgets' button of that name."""
@@ -256,7 +257,7 @@ class Notebook:
     def type_epochs(self, epochs: int) -> None:
         """Type the number of epochs that the lab trains, and wait until it has heard."""
         label = self.page.locator('label:text("epochs")')
-        field = self.page.locator(".widget-text", has=label).locator("input").first
+        field = self.page.locator(".lnlib-lab .widget-text", has=label).locator("input").first
         field.fill(str(epochs))
         field.press("Enter")
         self.until(lambda: "not trained yet" in self.status)

@@ -16,10 +16,10 @@ import pandas as pd
 import torch
 from pydantic import AfterValidator, Field
 from pydantic.dataclasses import dataclass
-from scipy import stats
 
 from lnlib.analysis import detection
 from lnlib.analysis.imbalance import ENDS, class_accuracy, class_means, weights_by_loss
+from lnlib.analysis.paired import paired_difference
 from lnlib.analysis.weights import evaluation_summary
 from lnlib.errors import InvalidValue
 from lnlib.methods import LossNet
@@ -181,13 +181,8 @@ class Paired(NamedTuple):
 
 def paired(ours: Sequence[float], theirs: Sequence[float]) -> Paired:
     """How far our numbers lie above theirs, seed by seed."""
-    differences = np.subtract(ours, theirs)
-    mean, num = float(differences.mean()), len(differences)
-    if num < 2:
-        return Paired(mean, np.nan, np.nan, np.nan)
-    error = float(differences.std(ddof=1) / np.sqrt(num))
-    reach = error * float(stats.t.ppf(0.975, num - 1))
-    return Paired(mean, error, mean - reach, mean + reach)
+    found = paired_difference(dict(enumerate(ours)), dict(enumerate(theirs)))
+    return Paired(float(np.mean(np.subtract(ours, theirs))), found.standard_error, found.low, found.high)
 
 
 def frame(claims: Sequence[Claim], results: Mapping[str, Result]) -> pd.DataFrame:

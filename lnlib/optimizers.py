@@ -131,11 +131,21 @@ def _skips_by_itself(optimizer: torch.optim.Optimizer) -> bool:
 
 def _moved(optimizer: torch.optim.Optimizer) -> Iterator[tuple[tuple[Tensor, str], Tensor]]:
     """The weights, and what the optimiser keeps of their size."""
-    for weight in (weight for group in optimizer.param_groups for weight in group["params"]):
+    for weight in weights_of(optimizer):
         yield (weight, "weight"), weight.detach()
         for name, value in optimizer.state.get(weight, {}).items():
-            if isinstance(value, Tensor) and value.shape == weight.shape:
+            if is_like(value, weight):
                 yield (weight, name), value
+
+
+def weights_of(optimizer: torch.optim.Optimizer) -> list[Tensor]:
+    """All that an optimiser moves."""
+    return [weight for group in optimizer.param_groups for weight in group["params"]]
+
+
+def is_like(value: Any, weight: Tensor) -> bool:
+    """Whether what an optimiser keeps for a weight is of its size, as a momentum is and a count is not."""
+    return isinstance(value, Tensor) and value.shape == weight.shape
 
 
 def _fused(groups: Sequence[dict[str, Any]]) -> bool:

@@ -14,6 +14,7 @@ from lnlib.checks import Finite, checked, refusal
 from lnlib.course import plots
 from lnlib.course.exercises.exercise import Markdown
 from lnlib.course.labs.base import row
+from lnlib.course.labs.panels import Names
 
 UNANSWERED = "no prediction yet"
 _made: dict[str, "Prediction"] = {}
@@ -30,7 +31,7 @@ class Prediction:
         self.said: Any = None
         self.verdict = ""
         self._line = widgets.HTML(UNANSWERED)
-        self.widget = row(control, self._line)
+        self.widget = row(control, self._line, Names())
         control.observe(self._take, "value")
         _made[about] = self
 

@@ -12,6 +12,7 @@ from lnlib.device import keep_freed_memory
 from lnlib.errors import InvalidValue, LnlibError
 from lnlib.methods.base import Draw
 from lnlib.nets.net import repeatable
+from lnlib.optimizers import is_like, weights_of
 from lnlib.training.batches import Batches
 from lnlib.training.history import History, NoiseFacts
 from lnlib.training.images import Resident
@@ -179,7 +180,7 @@ class State:
     ) -> dict[str, dict[str, Any]]:
         """What an optimiser keeps for a run's part of a weight, and for all runs (Adam's count of steps)."""
         kept = optimizer.state.get(weight, {})
-        own = {name: value for name, value in kept.items() if _is_like(value, weight)}
+        own = {name: value for name, value in kept.items() if is_like(value, weight)}
         shared = {name: copy.deepcopy(value) for name, value in kept.items() if name not in own}
         return {
             "own": {name: self._part(value, position).clone() for name, value in own.items()},
@@ -205,12 +206,3 @@ class State:
 
     def _part(self, value: Tensor, position: int) -> Tensor:
         return value[position] if self.networks.mode == "stacked" else value
-
-
-def weights_of(optimizer: torch.optim.Optimizer) -> list[Tensor]:
-    """All that an optimiser moves."""
-    return [weight for group in optimizer.param_groups for weight in group["params"]]
-
-
-def _is_like(value: Any, weight: Tensor) -> bool:
-    return isinstance(value, Tensor) and value.shape == weight.shape

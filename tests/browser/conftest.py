@@ -46,6 +46,7 @@ OWN_FOLDERS = (
     "LNLIB_RUNS",
 )
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+TRACEBACK = "Traceback (most recent call last)"
 NUMBERS = count()
 START_SECONDS = 90
 STOP_SECONDS = 20
@@ -188,7 +189,8 @@ class Notebook:
         self.page.wait_for_function(f"() => ({PROGRESS})() < 100", polling=50)
         self.page.wait_for_function(f"() => ({PROGRESS})() == 100", timeout=1000 * seconds, polling=100)
         self.idle()
-        failed = self.reveal(self.page.locator('[data-mime-type="application/vnd.jupyter.error"]'))
+        # By its words: the MIME type that JupyterLab gives an error's text has changed before.
+        failed = self.reveal(self.page.locator(".jp-OutputArea-output", has_text=TRACEBACK))
         assert failed is None, failed.inner_text()
 
     def idle(self, seconds: float = STEP_SECONDS) -> None:
@@ -375,14 +377,14 @@ def opened(server: Server, page: Page, name: str) -> Notebook:
 def end_kernels(server: Server, page: Page) -> None:
     """Shut down what runs on the server."""
     for kernel in kernels(server, page):
-        page.request.delete(f"{server.url}/api/kernels/{kernel['id']}", headers=_headers(server))
+        page.request.delete(f"{server.url}/api/kernels/{kernel['id']}", headers=headers(server))
 
 
 def kernels(server: Server, page: Page) -> list[dict[str, Any]]:
     """What runs on the server."""
-    answer = page.request.get(f"{server.url}/api/kernels", headers=_headers(server))
+    answer = page.request.get(f"{server.url}/api/kernels", headers=headers(server))
     return answer.json() if answer.ok else []
 
 
-def _headers(server: Server) -> dict[str, str]:
+def headers(server: Server) -> dict[str, str]:
     return {"Authorization": f"token {server.token}"}

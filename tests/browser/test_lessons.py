@@ -37,3 +37,9 @@ def test_an_unopened_lesson_looks_right(name: str, open_notebook: Callable[[str]
     saved = (ROOT / "notebooks" / name).read_text(encoding="utf-8").count('"<img alt=')
     assert len(seen) == 2 * saved > 0
     assert not [text for text in texts if "VBox(" in text or "Error displaying widget" in text]
+
+
+def test_a_cell_that_fails_is_noticed(open_cells: Callable[..., Notebook]) -> None:
+    notebook = open_cells("1 / 0")
+    with pytest.raises(AssertionError, match="ZeroDivisionError"):
+        notebook.run_all()

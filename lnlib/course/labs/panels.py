@@ -99,3 +99,9 @@ class Panels(anywidget.AnyWidget):
     def show(self, scene: Scene) -> None:
         """Show a scene; one equal to that on show is not sent again."""
         self.scene.value = to_json(scene)
+
+
+class Names(anywidget.AnyWidget):
+    """An invisible widget that names the sliders beside it for screen readers, see `names.js`."""
+
+    _esm = page_file("names.js")

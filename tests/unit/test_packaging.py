@@ -39,7 +39,8 @@ def pyproject() -> dict[str, SpecifierSet]:
 
 def conda_lines() -> list[str]:
     content = yaml.safe_load((ROOT / "environment.yml").read_text())
-    return [line for line in content["dependencies"] if isinstance(line, str)]
+    *lines, by_pip = content["dependencies"]
+    return [*lines, *(line for line in by_pip["pip"] if line != "-e .")]
 
 
 def conda() -> dict[str, SpecifierSet]:

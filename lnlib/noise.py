@@ -143,6 +143,21 @@ def effective_error_rate(transition_matrix: ArrayLike, prior: ArrayLike | None =
     `prior` (K,) holds the shares of the true classes, even by default. Raises `InvalidValue` for a matrix
     that is none, or shares that do not fit it.
     """
+    rows, shares = _with_shares(transition_matrix, prior)
+    return float(np.clip(1 - shares @ rows.diagonal(), 0, 1))
+
+
+def bayes_accuracy(transition_matrix: ArrayLike, prior: ArrayLike | None = None) -> float:
+    """The best accuracy on *given* labels that does without memorising: Σ_i prior_i max_j T_ij.
+
+    Who knows each true class, and nothing of the draw, predicts the likeliest given label: the true one as
+    long as it is that. Takes and raises what `effective_error_rate` does.
+    """
+    rows, shares = _with_shares(transition_matrix, prior)
+    return float(np.clip(shares @ rows.max(axis=1), 0, 1))
+
+
+def _with_shares(transition_matrix: ArrayLike, prior: ArrayLike | None) -> tuple[FloatArray, FloatArray]:
     rows = validate(transition_matrix)
     shares = np.full(len(rows), 1 / len(rows)) if prior is None else np.asarray(prior, dtype=np.float64)
     if shares.shape != (len(rows),) or not (np.all(shares >= 0) and abs(shares.sum() - 1) < 1e-6):
@@ -150,7 +165,7 @@ def effective_error_rate(transition_matrix: ArrayLike, prior: ArrayLike | None =
             f"prior must be {len(rows)} shares that sum to 1, got {shares.tolist()}; "
             "divide the class counts by their total"
         )
-    return float(np.clip(1 - shares @ rows.diagonal(), 0, 1))
+    return rows, shares
 
 
 @checked

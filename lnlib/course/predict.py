@@ -6,6 +6,7 @@ how much. `predict.summary()` goes over all of a lesson. Nothing is sent anywher
 prediction stops nothing.
 """
 
+import math
 from typing import Any
 
 import ipywidgets as widgets
@@ -23,7 +24,9 @@ _made: dict[str, "Prediction"] = {}
 class Prediction:
     """What a reader expects: a number or one of some choices, None while they have not said.
 
-    `control` is the widget that says it; a number's first position is not yet a prediction.
+    `control` is the widget that says it; a number's first position is not yet a prediction. Made again, it is
+    what the reader said before, until it was answered: who moves a slider selects its cell, and the next
+    Shift + Enter runs it once more.
     """
 
     def __init__(self, about: str, control: widgets.Widget, unit: str = "") -> None:
@@ -32,8 +35,12 @@ class Prediction:
         self.verdict = ""
         self._line = widgets.HTML(UNANSWERED)
         self.widget = row(control, self._line, Names())
-        control.observe(self._take, "value")
+        before = _made.get(about)
         _made[about] = self
+        self._first = control.value
+        control.observe(self._take, "value")
+        if before and not before.verdict and before.said in getattr(control, "options", [before.said]):
+            control.value = control.value if before.said is None else before.said
 
     def answer(self, value: Any) -> Markdown:
         """What was predicted beside what came out."""
@@ -54,8 +61,14 @@ class Prediction:
         return Markdown(f"**Your prediction.** {self.verdict}")
 
     def _take(self, change: Any) -> None:
+        # A page may round where its slider stands, which nobody has said.
+        if self.said is None and isinstance(change["new"], float) and self._is_first(change["new"]):
+            return
         self.said = change["new"]
         self._line.value = f"your prediction: {self._words(self.said)}"
+
+    def _is_first(self, value: float) -> bool:
+        return abs(value - float(self._first)) < float(self.control.step) / 2
 
     def _words(self, value: Any) -> str:
         if not isinstance(value, float):
@@ -66,7 +79,7 @@ class Prediction:
     def _ipython_display_(self) -> None:
         from IPython.display import display
 
-        plain = f"A prediction: {self.about}. Run the lesson in JupyterLab to make yours."
+        plain = f"A prediction: {self.about}. Run this cell in JupyterLab to make yours."
         bundle: dict[str, Any] = {"text/plain": plain}
         if plots.for_pages():
             bundle["text/markdown"] = f"*{plain}*"
@@ -77,21 +90,33 @@ class Prediction:
 
 @checked
 def number(about: str, low: Finite, high: Finite, unit: str = "") -> Prediction:
-    """A number between two others, to be said with a slider; `about` names it in the summary."""
+    """A number between two others, to be said with a slider; `about` names it in the summary.
+
+    It moves in some hundred round steps, by whole numbers where both limits are whole and ten or more apart.
+    """
     if low >= high:
         raise refusal("high", f"be above low, {low:g}", high, "swap the two")
+    whole = float(low).is_integer() and float(high).is_integer() and high - low >= 10
+    step = _round_step(high - low)
+    step = max(step, 1.0) if whole else step
     control = widgets.FloatSlider(
-        value=(low + high) / 2,
+        value=low + step * round((high - low) / 2 / step),
         min=low,
         max=high,
-        step=(high - low) / 100,
-        readout_format=".3g",
+        step=step,
+        readout_format=",.0f" if whole else ".3g",
         description=about,
         description_allow_html=False,
         style={"description_width": "initial"},
-        layout=widgets.Layout(width="420px"),
+        layout=widgets.Layout(width="min(100%, 680px)"),
     )
     return Prediction(about, control, unit)
+
+
+def _round_step(span: float) -> float:
+    """The largest of 1, 2 and 5 times a power of ten that is at most a hundredth."""
+    power = 10.0 ** math.floor(math.log10(span / 100))
+    return max(factor * power for factor in (1, 2, 5) if factor * power <= span / 100 * (1 + 1e-9))
 
 
 @checked

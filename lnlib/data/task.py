@@ -136,6 +136,13 @@ class Task:
             return float("nan")
         return noise.effective_error_rate(self.truth.matrix, self.truth.prior)
 
+    @property
+    def bayes_accuracy(self) -> float:
+        """The best expected accuracy on given training labels without memorising; NaN if unknown."""
+        if not self.truth.known:
+            return float("nan")
+        return noise.bayes_accuracy(self.truth.matrix, self.truth.prior)
+
     def split(self, name: str) -> Split:
         """A split by its name; raises `UnknownName` for another, and for a meta set that the task lacks."""
         if name not in self.splits:

@@ -72,7 +72,7 @@ def figure1(dataset: str, budget: Budget, store: Store, progress: OnProgress) ->
     labels += tuple(label for label, _ in best for _ in SEEDS[1:])
     made += rest
     frame = figure1_frame(list(zip(labels, made, strict=True)))
-    drawing = plots.figure1(frame[frame["selected"]], RATE)
+    drawing = plots.figure1(frame[frame["selected"]], 1 - RATE)
     return FigureData(frame, plots.small_print(drawing, small_print(made)), provenance(made))
 
 
@@ -130,7 +130,7 @@ def split(dataset: str, budget: Budget, store: Store, progress: OnProgress) -> F
     run = run.model_copy(update={"rate": 0.5})
     result = store.obtain(run, on_epoch=lambda epoch: progress(run.label, epoch.epoch / run.epochs))
     entropy = float(bounds.label_entropy(run.matrix()))
-    drawing = plots.memorization_split(result.history, run.rate, entropy)
+    drawing = plots.memorization_split(result.history, 1 - run.rate, entropy)
     plots.small_print(drawing, f"{label} · " + small_print([result]))
     return FigureData(result.history, drawing, provenance([result]))
 

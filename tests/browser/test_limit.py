@@ -70,7 +70,7 @@ def test_beta_and_the_noise_rate_draw_the_sweep_and_stop_stops(
     notebook.press("noise rate", "ArrowRight", times=2)
     notebook.until(lambda: shows(notebook, numbers, 0.8, 10))
     assert not shows(notebook, numbers, 0.5, 10)
-    assert panel_with(notebook, "best without memorising: 20%")
+    assert panel_with(notebook, "given labels without memorising: 20%")
     notebook.press("β", "ArrowLeft", times=3)
     notebook.until(lambda: shows(notebook, numbers, 0.8, 0))
     assert not shows(notebook, numbers, 0.8, 10)

@@ -60,7 +60,7 @@ def test_the_noise_slider_draws_the_sweep_and_stop_stops(open_notebook: Callable
     notebook.type_value("noise rate", 0.8)
     notebook.until(lambda: shows(notebook, numbers["0.80"]))
     assert not shows(notebook, numbers["0.50"])
-    assert lab_lines(notebook)["best without memorising: 20%"]["y"] == pytest.approx([0.2, 0.2])
+    assert lab_lines(notebook)["given labels without memorising: 20%"]["y"] == pytest.approx([0.2, 0.2])
     ends = numbers["0.80"]
     (sentence,) = [text for text in notebook.sentences() if "per label memorised" in text]
     assert sentence.startswith("At noise rate 0.80, ")

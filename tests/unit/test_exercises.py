@@ -134,7 +134,20 @@ def test_hints_say_more_one_after_the_other() -> None:
     assert "Half of a half" in str(quarter.hint(2)) and "hint(3)" not in str(quarter.hint(2))
     for number in (0, 3, -1, "two", None):
         assert "solution" in str(quarter.hint(number))  # type: ignore[arg-type]
-    assert str(quarter.solution()).startswith("One of four equal parts.")
+    assert "One of four equal parts." in str(quarter.solution())
+
+
+def test_a_hint_stands_below_what_check_said() -> None:
+    quarter.check(0.5)
+    assert str(quarter.hint()).startswith("❌") and "Less than a half" in str(quarter.hint())
+    quarter.check("25%")
+    assert str(quarter.solution()).startswith("✅") and "**Answer:**" in str(quarter.solution())
+    quarter.check(None)
+    assert str(quarter.hint()).startswith("💡")
+
+
+def test_a_percentage_without_its_sign_is_told_so() -> None:
+    assert 'if you mean 19%, write `"19%"`' in str(quarter.check(19))
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -173,6 +173,16 @@ def test_effective_error_rate_weighs_by_the_prior():
         noise.effective_error_rate(matrix, [0.5, 0.25, 0.25])
 
 
+def test_who_memorises_nothing_predicts_the_likeliest_given_label():
+    assert noise.bayes_accuracy(noise.uniform(0.4, 10)) == pytest.approx(0.6)
+    flipped = [[0.4, 0.6], [0.6, 0.4]]  # the wrong label is the likelier
+    assert noise.bayes_accuracy(flipped) == pytest.approx(0.6)
+    matrix = [[0.9, 0.1], [0.7, 0.3]]
+    assert noise.bayes_accuracy(matrix, [0.25, 0.75]) == pytest.approx(0.25 * 0.9 + 0.75 * 0.7)
+    with pytest.raises(InvalidValue, match="prior must be 2 shares"):
+        noise.bayes_accuracy(matrix, [8, 2])
+
+
 def test_confusion_counts_rows_by_true_class():
     assert noise.confusion([0, 0, 1, 2], [0, 1, 1, 0], 3).tolist() == [[1, 1, 0], [0, 1, 0], [1, 0, 0]]
 

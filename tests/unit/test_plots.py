@@ -100,9 +100,9 @@ def test_figure1_averages_runs_and_draws_the_line_of_no_memory() -> None:
         for seed_shift in (0.0, 0.2)
         for epoch, value in ((1, first + seed_shift), (2, np.nan), (3, first + seed_shift + 0.1))
     ]
-    figure = plots.figure1(pd.DataFrame(rows), rate=0.8)
+    figure = plots.figure1(pd.DataFrame(rows), best=0.2)
     train, clean, noisy = ([t for t in figure.data if t.xaxis == axis] for axis in ("x", "x2", "x3"))
-    no_memory = "best without memorising: 20%"
+    no_memory = "given labels without memorising: 20%"
     assert [t.name for t in train] == [None, "CE", None, "LIMIT-L", "mean and range of 2 runs", no_memory]
     np.testing.assert_allclose(train[1].x, [1, 3])  # the epoch that was not evaluated is left out
     np.testing.assert_allclose(train[1].y, [0.3, 0.4])
@@ -122,8 +122,8 @@ def test_figure1_averages_runs_and_draws_the_line_of_no_memory() -> None:
 
 def test_a_single_run_has_no_band() -> None:
     rows = [{"method": "CE", "epoch": 1.0, "train_accuracy": 0.2} | dict.fromkeys(VALIDATION, 0.1)]
-    names = [trace.name for trace in plots.figure1(pd.DataFrame(rows), rate=0.8).data]
-    assert set(names) == {"CE", "best without memorising: 20%"}
+    names = [trace.name for trace in plots.figure1(pd.DataFrame(rows), best=0.2).data]
+    assert set(names) == {"CE", "given labels without memorising: 20%"}
 
 
 def test_figure3_enlarges_what_ends_near_1_minus_p() -> None:
@@ -168,7 +168,7 @@ VALIDATION = ("validation_clean_accuracy", "validation_accuracy")
 def test_split_draws_each_column_and_its_targets() -> None:
     frame = history()
     known = frame.dropna()
-    figure = plots.memorization_split(frame, rate=0.5, entropy=2.585)
+    figure = plots.memorization_split(frame, best=0.5, entropy=2.585)
     for name, column in {
         "all given labels": "train_accuracy",
         "clean part": "clean_accuracy",
@@ -179,9 +179,9 @@ def test_split_draws_each_column_and_its_targets() -> None:
     }.items():
         np.testing.assert_allclose(trace(figure, name).x, known["epoch"])
         np.testing.assert_allclose(trace(figure, name).y, known[column])
-    np.testing.assert_allclose(trace(figure, "best without memorising: 50%").y, [0.5, 0.5])
+    np.testing.assert_allclose(trace(figure, "given labels without memorising: 50%").y, [0.5, 0.5])
     np.testing.assert_allclose(trace(figure, "H(y|x) = 2.58 bits").y, [2.585, 2.585])
-    band = trace(figure, "what the drawn noise leaves open").y
+    band = trace(figure, "95% band: the luck of the draw").y
     np.testing.assert_allclose(band[: len(known)], known["memorized_bits_high"])
     np.testing.assert_allclose(band[: len(known) - 1 : -1], known["memorized_bits_low"])
     assert {t.legend for t in figure.data if t.xaxis == "x2"} == {"legend2"}

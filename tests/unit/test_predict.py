@@ -49,6 +49,39 @@ def test_the_summary_goes_over_all_in_order_and_one_made_again_stands_once() -> 
     assert "second" in rows[1] and predict.UNANSWERED in rows[1]
 
 
+def test_a_cell_run_again_keeps_what_was_said_until_it_was_answered() -> None:
+    predict.number("bits", 0, 3.32).control.value = 2.5
+    again = predict.number("bits", 0, 3.32)
+    assert again.said == again.control.value == 2.5 and "your prediction: 2.5" in again._line.value
+    again.answer(3.26)
+    assert predict.number("bits", 0, 3.32).said is None
+    predict.choice("which?", ("a", "b")).control.value = "b"
+    assert predict.choice("which?", ("a", "b")).said == "b"
+
+
+def test_what_a_page_rounds_is_no_prediction() -> None:
+    nats = predict.number("nats", 0, 7)
+    first = nats.control.value
+    nats.control.value = first + 1e-9
+    assert nats.said is None and nats._line.value == predict.UNANSWERED
+    nats.control.value = first + nats.control.step
+    assert nats.said == first + nats.control.step
+    nats.control.value = first  # once said, the first position is one like any other
+    assert nats.said == first
+
+
+@given(st.integers(-1000, 1000), st.integers(1, 10**6), st.sampled_from([1.0, 0.01]))
+def test_a_slider_has_some_hundred_round_steps_and_starts_on_one(low: int, span: int, unit: float) -> None:
+    control = predict.number("one", low * unit, low * unit + span * unit).control
+    steps = (control.max - control.min) / control.step
+    assert 10 <= steps <= 250 + 1e-6
+    at = (control.value - control.min) / control.step
+    assert abs(at - round(at)) < 1e-6
+    assert f"{control.step:.6e}"[0] in "125"
+    if unit == 1 and span >= 10:
+        assert control.step >= 1 and control.readout_format == ",.0f"
+
+
 @given(st.floats(allow_nan=False, allow_infinity=False, width=32), st.floats(-1e6, 1e6))
 def test_any_number_gets_an_answer(value: float, said: float) -> None:
     one = predict.number("one", -1e6, 1e6)

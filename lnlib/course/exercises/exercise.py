@@ -17,7 +17,9 @@ ASKED_IN: Mapping[str, Mapping[str, Callable[[float], float]]] = {
         "it is the share of the others: take it from 1": lambda right: 1 - right,
     },
     "bits": {
-        "it is in nats: divide by ln 2 to get bits": lambda right: right * math.log(2),
+        "it is in nats, from the natural logarithm: divide by ln 2 to get bits": lambda right: (
+            right * math.log(2)
+        ),
         "it is divided by ln 2 once too often: the logarithms were to base 2 already": lambda right: (
             right / math.log(2)
         ),
@@ -45,6 +47,10 @@ class Verdict(Markdown):
     """What `Exercise.check` thinks of an answer; `correct` is None where there is no answer yet."""
 
     correct: bool | None
+
+
+_said: dict[str, Verdict] = {}
+"""What each exercise's check said last."""
 
 
 @dataclass(frozen=True)
@@ -80,12 +86,13 @@ class Exercise:
         return self._paragraphs("Hint:")
 
     def check(self, answer: object) -> Verdict:
-        """Compare an answer with the computed solution: a number, or one as people write it ("4.4%", "4/90",
-        "0,044"). Never raises, and never gives the solution away.
+        """Compare an answer with the computed solution: a number, or one as people write it ("12.5%", "1/8",
+        "0,125"). Never raises, and never gives the solution away.
         """
+        _said.pop(self.name, None)
         if answer is None:
             return Verdict("✏️ Replace `None` by your answer, then run this cell again.", None)
-        verdict = self.verdict(answer)
+        verdict = _said[self.name] = self.verdict(answer)
         progress.note(self.lesson, self.name, correct=bool(verdict.correct))
         return verdict
 
@@ -95,7 +102,7 @@ class Exercise:
         if not numbers:
             shown = repr(answer)
             shown = shown if len(shown) < 40 else f"{shown[:36]} …"
-            wanted = f'The answer is one number ({self.unit}), like `0.25`, `"1/4"` or `"25%"`'
+            wanted = f'The answer is one number ({self.unit}), like `0.25`, `"1/4"`, `"25%"` or `"0,25"`'
             return Verdict(f"{wanted}; yours is `{shown}`.", False)
         right = float(self.solve())
         for number in numbers:
@@ -105,6 +112,8 @@ class Exercise:
         what = next((what for what, wrong in self._wrong(right) if self._same(number, wrong)), "")
         if math.isnan(number):
             what = "that is not a number"
+        elif not what and self.unit.startswith("as a fraction") and abs(number) > 1:
+            what = f'a fraction is at most 1: if you mean {_short(number)}%, write `"{_short(number)}%"`'
         elif not what:
             what = f"it is too {'large' if number > right else 'small'}"
         more = " `.hint()` helps." if self.hints else ""
@@ -118,7 +127,7 @@ class Exercise:
                 f"There are {len(hints) or 'no'} hints, and no hint {number!r}; see `.solution()`."
             )
         more = f" `.hint({number + 1})` says more." if number < len(hints) else ""
-        return Markdown(f"💡 {hints[number - 1]}{more}")
+        return self._below_verdict(f"💡 {hints[number - 1]}{more}")
 
     def solution(self) -> Markdown:
         """How the answer comes about, in words and in code, and the answer."""
@@ -126,7 +135,13 @@ class Exercise:
         head, _, body = source[source.index("def ") :].split('"""')  # without the decorator and the question
         code = (head.rstrip() + body).rstrip()
         words = "".join(f"{text}\n\n" for text in self._paragraphs("In words:"))
-        return Markdown(f"{words}```python\n{code}\n```\n**Answer:** {self.solve():.3g} {self.unit}")
+        answer = f"**Answer:** {self.solve():.3g} {self.unit}"
+        return self._below_verdict(f"{words}```python\n{code}\n```\n{answer}")
+
+    def _below_verdict(self, text: str) -> Markdown:
+        """A text below what `check` said last: a cell shows its last line only, which may be a hint."""
+        said = _said.get(self.name)
+        return Markdown(f"{said}\n\n{text}" if said else text)
 
     def _repr_markdown_(self) -> str:
         return (

@@ -31,6 +31,9 @@ def wrong_labels_fitted() -> float:
     unit="bits per label",
     slips={
         "that is for 50% training errors: half of the labels are true, and those are all fitted": lambda: 0.0,
+        "that is half of H(y|x): put the error rate into the bound": lambda: (
+            float(bounds.uniform_label_entropy(0.5, num_classes=10)) / 2
+        ),
     },
 )
 def half_the_wrong_labels() -> float:
@@ -41,7 +44,8 @@ def half_the_wrong_labels() -> float:
 
     Hint: 25%. Now $H(0.5) + 0.5\\log_2 9$ less $H(0.25) + 0.25\\log_2 9$.
 
-    In words: It errs on half of the wrong half: 25%. The bound read backwards does the rest.
+    In words: It errs on half of the wrong half: 25%. The bound read backwards does the rest:
+    $2.58 - (0.81 + 0.79) = 0.98$.
     """
     entropy = bounds.uniform_label_entropy(0.5, num_classes=10)
     return float(bounds.memorized_information(0.5 * 0.5, entropy, num_classes=10))

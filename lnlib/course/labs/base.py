@@ -100,11 +100,13 @@ class Lab:
         self.panels = Panels()
         self.status, self.failure = widgets.HTML(), widgets.HTML()
         self.progress = widgets.FloatProgress(min=0, max=1, layout=widgets.Layout(width="130px"))
-        self.train_button = button("Train", self.train, "play", style="primary")
-        self.stop_button = button("Stop", self.stop, "stop")
-        self.reset_button = button("Reset", self.reset, "undo")
+        self.train_button = button("Train", self.train, "play", "trains what these settings lack", "primary")
+        self.stop_button = button("Stop", self.stop, "stop", "ends the training; unfinished runs are dropped")
+        self.reset_button = button(
+            "Reset", self.reset, "undo", "forgets all that was trained, and puts the controls back"
+        )
         self.action_buttons = {
-            label: button(label, lambda at=label: self._act(at), "crosshairs", width=175)
+            label: button(label, lambda at=label: self._act(at), "crosshairs", label, width=175)
             for label in self.actions({}, values)
         }
         self.widget = widgets.VBox(list(self._rows()))
@@ -302,7 +304,7 @@ class Lab:
 
     def _on_stopped(self) -> None:
         self.progress.value = 0.0
-        self._say("stopped")
+        self._say("stopped: unfinished runs are dropped")
         self.update()
 
     def _say_state(self) -> None:
@@ -333,10 +335,12 @@ def row(*children: widgets.Widget) -> widgets.Box:
     return widgets.Box(children, layout=layout)
 
 
-def button(label: str, action: Any, icon: str, style: str = "", width: int = 90) -> widgets.Button:
-    """A button that calls `action`."""
+def button(
+    label: str, action: Any, icon: str, tooltip: str, style: str = "", width: int = 90
+) -> widgets.Button:
+    """A button that calls `action`, and says in its tooltip what that does."""
     layout = widgets.Layout(width=f"{width}px")
-    made = widgets.Button(description=label, icon=icon, button_style=style, layout=layout)
+    made = widgets.Button(description=label, icon=icon, tooltip=tooltip, button_style=style, layout=layout)
     made.on_click(lambda _: action())
     return made
 

@@ -66,7 +66,8 @@ class Frame:
 
     def accuracy(self, epoch: int) -> Plain:
         """`plots.accuracy_split` with a cursor at an epoch."""
-        return plots.accuracy_split(self.history, self.effective_rate, epoch)
+        best = max(1 - self.effective_rate, self.effective_rate / (self.num_classes - 1))
+        return plots.accuracy_split(self.history, best, epoch)
 
     def bits(self, epoch: int) -> Plain:
         """`plots.bits_by_epoch` with a cursor; its axis reaches to log2 K whatever the rate, so that nothing

@@ -176,13 +176,12 @@ def _fewest_errors(most: float, curves: Mapping[float, tuple[Array, Array]], mor
     )
 
 
-def figure1(frame: pd.DataFrame, rate: float) -> go.Figure:
+def figure1(frame: pd.DataFrame, best: float) -> go.Figure:
     """LIMIT's Figure 1: accuracy by epoch on the given training labels, on clean and on noisy validation.
 
     `frame` has columns method, epoch, train_accuracy, validation_clean_accuracy and validation_accuracy;
-    of several runs of a method mean and range are drawn. `rate` is the effective error rate: the lines at
-    1 - p are what a classifier that predicts every true label scores on given labels. The third panel has a
-    scale of its own.
+    of several runs of a method mean and range are drawn. The lines at `best`, a task's `bayes_accuracy`, are
+    what is possible on given labels without memorising. The third panel has a scale of its own.
     """
     panels = {
         "train_accuracy": "Training, given labels",
@@ -193,14 +192,14 @@ def figure1(frame: pd.DataFrame, rate: float) -> go.Figure:
     figure.update_layout(template=TEMPLATE, height=460, hovermode="x unified")
     figure.update_layout(margin={"t": 100}, legend={"orientation": "h", "y": 1.12, "yanchor": "bottom"})
     figure.update_yaxes(range=[0, 1.02], tickformat=PERCENT)
-    noisy = [*frame["validation_accuracy"].dropna(), 1 - rate]
+    noisy = [*frame["validation_accuracy"].dropna(), best]
     edge = 0.06 * (max(noisy) - min(noisy))
     figure.update_yaxes(range=[max(0, min(noisy) - edge), min(1.02, max(noisy) + edge)], col=3)
-    best = _target(float(frame["epoch"].max()), 1 - rate, f"best without memorising: {1 - rate:.0%}")
+    target = _best(float(frame["epoch"].max()), best)
     for column, name in enumerate(panels, start=1):
         add_methods(figure, frame.dropna(subset=[name]), name, column)
         if name != "validation_clean_accuracy":
-            figure.add_trace({**best, "legendgroup": "best", "showlegend": column == 1}, row=1, col=column)
+            figure.add_trace({**target, "legendgroup": "best", "showlegend": column == 1}, row=1, col=column)
     return figure
 
 
@@ -232,10 +231,10 @@ def _see_through(color: str) -> str:
     return f"rgba({red}, {green}, {blue}, 0.18)"
 
 
-def accuracy_split(frame: pd.DataFrame, rate: float, epoch: float | None = None) -> Plain:
+def accuracy_split(frame: pd.DataFrame, best: float, epoch: float | None = None) -> Plain:
     """Accuracy by epoch on given labels, on their clean and corrupted parts, and on test images.
 
-    `frame` is a `History.to_frame()`; `rate` is the effective error rate; a cursor stands at `epoch`. A
+    `frame` is a `History.to_frame()`; `best` is a task's `bayes_accuracy`; a cursor stands at `epoch`. A
     panel as plain data.
     """
     lines: dict[str, tuple[str, Plain, str]] = {
@@ -254,7 +253,7 @@ def accuracy_split(frame: pd.DataFrame, rate: float, epoch: float | None = None)
         y={"range": [0, 1.02], "tickformat": PERCENT},
         traces=[
             *(_by_epoch(frame, column, *look) for column, look in lines.items()),
-            _target(last, 1 - rate, f"best without memorising: {1 - rate:.0%}"),
+            _best(last, best),
             *cursor(epoch, 1.02),
         ],
         meta={
@@ -283,7 +282,7 @@ def bits_by_epoch(
         x={"range": [0, 1.02 * last]},
         y={"range": [0, top]},
         traces=[
-            area(*band, "what the drawn noise leaves open", _see_through(NOISY)),
+            area(*band, "95% band: the luck of the draw", _see_through(NOISY)),
             _by_epoch(frame, "memorized_bits", "memorised bits", stroke(NOISY), "x"),
             _target(last, entropy, f"H(y|x) = {entropy:.2f} bits"),
             *cursor(epoch, top),
@@ -300,9 +299,9 @@ def _by_epoch(frame: pd.DataFrame, column: str, name: str, look: Plain, symbol: 
     return line(epochs, values[known], name, look, mode="lines+markers", marker=marker)
 
 
-def memorization_split(frame: pd.DataFrame, rate: float, entropy: float) -> go.Figure:
+def memorization_split(frame: pd.DataFrame, best: float, entropy: float) -> go.Figure:
     """`accuracy_split` and `bits_by_epoch` of one run, side by side."""
-    return side_by_side(accuracy_split(frame, rate), bits_by_epoch(frame, entropy))
+    return side_by_side(accuracy_split(frame, best), bits_by_epoch(frame, entropy))
 
 
 def bound_check(bound: pd.DataFrame, measured: pd.DataFrame, title: str) -> go.Figure:
@@ -356,6 +355,10 @@ def side_by_side(left: go.Figure | Plain, right: go.Figure | Plain) -> go.Figure
             axis = figure.layout[name]
             getattr(subplot, name).update({key: axis[key] for key in _AXIS if axis[key] is not None})
     return both
+
+
+def _best(last: float, level: float) -> Plain:
+    return _target(last, level, f"given labels without memorising: {level:.0%}")
 
 
 def _target(last: float, level: float, name: str) -> Plain:

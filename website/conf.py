@@ -42,7 +42,6 @@ mathjax3_config = {
 autodoc_member_order = "bysource"
 maximum_signature_line_length = 90
 add_module_names = False
-default_role = "code"
 suppress_warnings = ["ref.python"]  # two rooms may call a type by one name
 
 

@@ -92,4 +92,12 @@
     each(".lnlib-quiz", count);
     summarise();
   });
+
+  addEventListener("load", async () => {  // a formula within a line does not wrap: one too wide for a phone scrolls
+    await globalThis.MathJax?.startup?.promise;
+    for (const formula of document.querySelectorAll("mjx-container:not([display])")) {
+      const wide = formula.getBoundingClientRect().width > formula.closest("p, li, td, .content").clientWidth;
+      formula.classList.toggle("lnlib-wide", wide);
+    }
+  });
 })();

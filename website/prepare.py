@@ -126,7 +126,10 @@ def tree(caption: str, names: Iterable[str]) -> str:
 
 def _figures(texts: list[str]) -> str:
     """A page with the tables that were made, and the figures with the data behind them."""
-    tables = [Path(name).stem for name in texts if name.startswith("figures/")]
+    tables = []
+    for path in [ROOT / name for name in texts if name.startswith("figures/")]:
+        title = path.read_text(encoding="utf-8").partition("\n")[0].lstrip("# ")
+        tables.append(f"{title} (budget {path.stem.rpartition('-')[2]}) <{path.stem}>")
     parts = [
         "# Tables and figures\n",
         "Each was made by `lnlib reproduce` or `lnlib figures`. What is reproduced, and how far, is in "

@@ -26,7 +26,7 @@
     host.className = "lnlib-drawn";
     place.append(host);
     const drawing = place.classList.contains("lnlib-drawing");
-    if (!drawing) Object.assign(layout, CLEAR);
+    if (!drawing) Object.assign(layout, CLEAR, {legend: {...layout.legend, bgcolor: "rgba(0,0,0,0)"}});
     if (layout.width) host.style.minWidth = host.style.width = layout.width + "px"; else layout.autosize = true;
     await Plotly.newPlot(host, data, layout, {responsive: !layout.width, displayModeBar: false, displaylogo: false});
   }

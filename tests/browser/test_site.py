@@ -34,9 +34,11 @@ FIGURE = """(name) => [...document.querySelectorAll('.lnlib-drawn')].map((plot) 
 # become text, and glyphs without an outline, but for spaces and the sign of an applied function.
 FORMULAS = """() => [
     document.querySelectorAll('.math').length, document.querySelectorAll('.math mjx-container > svg').length,
-    [...document.querySelectorAll('mjx-container :is(svg text, [data-mml-node=merror], path)')].filter(
-        (one) => one.tagName === 'path' ? !one.getAttribute('d').startsWith('M') && !/-(20|A0|2061)$/.test(one.id)
-            : one.textContent.trim()).map((one) => one.outerHTML.slice(0, 100))]"""
+    [...document.querySelectorAll('mjx-container :is(svg text, [data-mml-node=merror])')]
+        .filter((one) => one.textContent.trim())
+        .concat([...document.querySelectorAll('mjx-container path')]
+            .filter(({id, attributes}) => !attributes.d.value.startsWith('M') && !/-(20|A0|2061)$/.test(id)))
+        .map((one) => one.outerHTML.slice(0, 100))]"""
 
 # What sticks out of the page and is in no box that scrolls.
 STICKING_OUT = """() => [...document.querySelectorAll('.content *')].filter((one) => {

@@ -45,10 +45,7 @@ def test_a_kept_lab_has_the_views_that_the_lab_has(name: str) -> None:
     assert kept(name)["words"] == kind.words
 
 
-@pytest.mark.parametrize(
-    ("name", "lab"),
-    [("entropy", labs.EntropyLab), ("fano", labs.FanoLab), ("decomposition", labs.DecompositionLab)],
-)
+@pytest.mark.parametrize(("name", "lab"), [("entropy", labs.EntropyLab), ("fano", labs.FanoLab)])
 def test_a_lab_that_trains_nothing_is_kept_as_it_would_be_saved_now(name: str, lab: type[Lab]) -> None:
     path = dict(lessons_with_labs())[name]
     (source,) = [one.source for one in nbformat.read(path, 4).cells if lab_of(one.source) == name]

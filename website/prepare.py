@@ -21,6 +21,9 @@ HERE = Path(__file__).parent
 TEACH = "docs/teach"
 LINK = re.compile(r"(?<!!)\[([^\[\]]*)\]\(([^()\s#:]+)(#[^()\s]*)?\)")
 """A link of Markdown to a file beside it."""
+ELSEWHERE = re.compile(r"!\[([^\[\]]*)\]\(https?:[^()\s]*\)")
+"""A picture on another host, as a badge is."""
+PICTURES = ("figures/*.png", "figures/*.csv", "docs/**/*.png", "docs/**/*.svg")
 COURSE = ("notebooks/0*.ipynb", "notebooks/deeper/0*.ipynb", "notebooks/glossary.ipynb")
 
 
@@ -45,9 +48,10 @@ def prepare(target: Path, teacher: bool = False) -> None:
         else:
             text = (ROOT / name).read_text(encoding="utf-8")
             path.write_text(linked(text, name, offered), encoding="utf-8")
-    for picture in [*(ROOT / "figures").glob("*.png"), *(ROOT / "figures").glob("*.csv")]:
-        (target / "figures").mkdir(exist_ok=True)
-        shutil.copy(picture, target / "figures")
+    for picture in [path for pattern in PICTURES for path in ROOT.glob(pattern)]:
+        copy = target / picture.relative_to(ROOT)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(picture, copy)
     (target / "figures" / "index.md").write_text(_figures(texts), encoding="utf-8")
     (target / "index.md").write_text(_front(texts, teacher), encoding="utf-8")
     reference.write(target / "api")
@@ -61,7 +65,9 @@ def _texts(teacher: bool) -> list[str]:
 
 
 def linked(text: str, name: str, offered: Iterable[str]) -> str:
-    """A text whose links lead only to what the site holds; of the others the words stay."""
+    """A text whose links lead only to what the site holds; of the others, and of pictures on other hosts, the
+    words stay.
+    """
 
     def kept(found: re.Match[str]) -> str:
         aim = posixpath.normpath(posixpath.join(posixpath.dirname(name), found[2]))
@@ -69,7 +75,9 @@ def linked(text: str, name: str, offered: Iterable[str]) -> str:
         return found[0] if here else found[1]
 
     blocks = re.split(r"(```.*?```|`[^`]*`)", text, flags=re.S)
-    return "".join(one if at % 2 else LINK.sub(kept, one) for at, one in enumerate(blocks))
+    return "".join(
+        one if at % 2 else LINK.sub(kept, ELSEWHERE.sub(r"\1", one)) for at, one in enumerate(blocks)
+    )
 
 
 def _scripts(static: Path) -> None:
@@ -102,7 +110,7 @@ def _front(texts: list[str], teacher: bool) -> str:
     """The front page, with the path of the lessons and the tree of all pages."""
     lessons = [name for name in texts if re.match(r"notebooks/0", name)]
     deeper = [name for name in texts if name.startswith("notebooks/deeper/")]
-    docs = [name for name in texts if re.match(r"docs/[^/]+\.md", name)]
+    docs = [name for name in texts if name.startswith("docs/") and not name.startswith(TEACH)]
     trees = {
         "Lessons": [*lessons, "notebooks/glossary"],
         "Deeper": deeper,

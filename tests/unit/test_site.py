@@ -95,9 +95,13 @@ def test_a_predicted_choice_is_a_button_each_and_words_where_the_choices_are_com
 
 
 def test_a_text_s_links_lead_to_pages_of_the_site_or_become_words() -> None:
-    text = "[a](../notebooks/b.ipynb#C-d), [e](f.md), [g](https://h.org), `[i](j.md)` and ![k](l.png)"
+    text = (
+        "[a](../notebooks/b.ipynb#C-d), [e](f.md), [g](https://h.org), `[i](j.md)` and ![k](l.png), "
+        "[![badge](https://m.org/n.svg)](https://o.org)"
+    )
     assert prepare.linked(text, "docs/x.md", {"notebooks/b.ipynb"}) == (
-        "[a](../notebooks/b.ipynb#C-d), e, [g](https://h.org), `[i](j.md)` and ![k](l.png)"
+        "[a](../notebooks/b.ipynb#C-d), e, [g](https://h.org), `[i](j.md)` and ![k](l.png), "
+        "[badge](https://o.org)"
     )
 
 

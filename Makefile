@@ -4,9 +4,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 LAB := $(VENV)/.lab-installed
+SITE := $(VENV)/.site-installed
 DEV := $(VENV)/.dev-installed
 
-.PHONY: help lab test notebooks bench gpu figures clean
+.PHONY: help lab test notebooks site bench gpu figures clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list.
@@ -30,6 +31,9 @@ test: $(DEV) ## Lint, format, types, unit tests, every notebook, browser tests.
 notebooks: $(DEV) ## Run all lessons and save them with their outputs.
 	$(BIN)/python scripts/save_notebooks.py
 
+site: $(SITE) ## Build the course as a web site that opens from its folder, build/site.
+	$(BIN)/python -m website
+
 bench: $(DEV) ## Measure speed and memory; one table, also as JSON.
 	$(BIN)/python -m tests.benchmarks
 
@@ -52,7 +56,11 @@ $(LAB): pyproject.toml constraints.txt | $(BIN)/pip
 	$(BIN)/pip install -c constraints.txt -e ".[lab]"
 	@touch $@
 
-# What the tests need includes what the course needs.
+$(SITE): pyproject.toml constraints.txt | $(BIN)/pip
+	$(BIN)/pip install -c constraints.txt -e ".[site]"
+	@touch $(LAB) $@
+
+# What the tests need includes what the course and the site need.
 $(DEV): pyproject.toml constraints.txt | $(BIN)/pip
 	$(BIN)/pip install -c constraints.txt -e ".[dev]"
-	@touch $(LAB) $@
+	@touch $(LAB) $(SITE) $@

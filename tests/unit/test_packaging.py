@@ -146,6 +146,7 @@ def dry_run(target: str, tmp_path: Path) -> str:
 @pytest.mark.parametrize(
     ("target", "commands"),
     [
+        ("site", ["-m venv .venv", 'install -c constraints.txt -e ".[site]"', "-m website"]),
         ("lab", ["-m venv .venv", 'install -c constraints.txt -e ".[lab]"', ".venv/bin/lnlib lab"]),
         (
             "test",
@@ -208,7 +209,7 @@ def test_every_make_target_of_the_help_is_listed_with_its_sentence() -> None:
         ["make", "--no-print-directory", "help"], cwd=ROOT, capture_output=True, text=True, check=True
     )
     targets = [line.split()[1] for line in done.stdout.splitlines()]
-    assert targets == ["help", "lab", "test", "notebooks", "bench", "gpu", "figures", "clean"]
+    assert targets == ["help", "lab", "test", "notebooks", "site", "bench", "gpu", "figures", "clean"]
 
 
 def test_whatever_is_no_python_travels_with_the_package() -> None:

@@ -28,34 +28,52 @@ _PAGE = Template("""<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width,initial-scale=1"><title>$title</title>
 <style>$style</style></head>
-<body><h1>$title</h1><form id="controls" onsubmit="return false"></form><div id="board"></div>
+<body><h1>$title</h1>
+<form id="controls" class="lnlib-controls" onsubmit="return false"></form><div id="board"></div>
 <noscript>This page needs JavaScript to draw its figures.</noscript>
 <script type="text/plain" id="lab">$content</script>
 <script type="text/plain" id="plotly">$plotly</script>
-<script type="module">$script</script></body></html>
+<script type="module">$script
+const text = (id) => document.getElementById(id).textContent;
+let plotly;
+savedLab(document.getElementById("controls"), document.getElementById("board"), text("lab"),
+  () => plotly ??= runScript(unpacked(text("plotly"))), own);</script></body></html>
 """)
 
 
 def write(lab: "Lab", path: Path) -> Path:
     """Write the page; raises as `lnlib.files.whole_file`."""
+    title = (type(lab).__doc__ or "").partition("\n")[0].rstrip(".")
+    fields = {
+        "title": html.escape(title),
+        "style": "".join(map(page_file, ("board.css", "controls.css", "saved.css"))),
+        "content": content(lab),
+        "plotly": base64.b64encode(plotly_script()).decode(),
+        "script": "".join(map(page_file, ("board.js", "saved.js")))
+        + f"const own = {own_script(lab.script)};",
+    }
+    write_text(path, _PAGE.substitute(fields))
+    return path
+
+
+def content(lab: "Lab") -> str:
+    """What `saved.js` takes: the lab's views and what they show, as JSON, compressed, in base 64."""
     pool = Pool()
-    scripts = ["words.js", lab.script] if lab.script else []
     if lab.script:
         setups = [_answered(lab)]
     else:
         setups = [_walked(lab, results, c, pool) for c, results in lab.trained() or [(lab.values, {})]]
-    content = to_json({"setups": setups, "words": lab.words})
-    content = f'{content[:-1]},"pool":[{",".join(pool.texts)}]}}'
-    title = (type(lab).__doc__ or "").partition("\n")[0].rstrip(".")
-    parts = {
-        "title": html.escape(title),
-        "style": page_file("board.css") + page_file("saved.css"),
-        "content": base64.b64encode(gzip.compress(content.encode(), mtime=0)).decode(),
-        "plotly": base64.b64encode(plotly_script()).decode(),
-        "script": "".join(page_file(name) for name in ["board.js", *scripts, "saved.js"]),
-    }
-    write_text(path, _PAGE.substitute(parts))
-    return path
+    text = to_json({"setups": setups, "words": lab.words})
+    text = f'{text[:-1]},"pool":[{",".join(pool.texts)}]}}'
+    return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()
+
+
+def own_script(name: str) -> str:
+    """What a lab computes by itself in the page, as an expression for `saved.js`; "" is a lab without."""
+    if not name:
+        return "{}"
+    found = "typeof limits === 'function' ? limits : null"
+    return f"(() => {{\n{page_file('words.js')}{page_file(name)}return {{answer, limits: {found}}};\n}})()"
 
 
 class Pool:

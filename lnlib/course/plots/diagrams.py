@@ -126,7 +126,7 @@ def bilevel() -> go.Figure:
 
 _ROWS = (
     ("framework", "some g(z)", "some e(y)", "combine", THEORY),
-    ("LossNet", "log s(z), softmax", "one-hot y", "ℓᵢ = −y·log s(z)", STYLES["LossNet"].color),
+    ("LossNet", "log softmax(z)", "one-hot y", "ℓᵢ = −y·log s(z)", STYLES["LossNet"].color),
     ("LogitNet", "z itself", "embedding e(y)", "z ⊙ e(y)", STYLES["LogitNet"].color),
     ("MetaInfoNet", "IB layer: ψ′", "embedding e(y)", "ψ′ ⊙ e(y)", _WEIGHTING),
 )

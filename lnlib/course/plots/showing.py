@@ -36,12 +36,13 @@ _CLEAR = {"paper_bgcolor": "rgba(0,0,0,0)", "plot_bgcolor": "rgba(0,0,0,0)"}
 
 def show(figure: go.Figure | Plain) -> None:
     """Display the figure: interactive, in the colours of JupyterLab's theme; where a lesson runs to be saved,
-    as a picture with its alternative text.
+    as a picture with its alternative text. So are drawings, which a narrow column then shrinks.
     """
     from IPython.display import display
 
-    if for_pages():
-        display(picture(figure), raw=True)  # type: ignore[no-untyped-call]
+    still = picture(figure) if for_pages() or _is_drawing(go.Figure(figure)) else {}
+    if for_pages() or "text/html" in still:
+        display(still, raw=True)  # type: ignore[no-untyped-call]
         return
     content = json.loads(pio.to_json(go.Figure(figure)))
     axes = [axis for name, axis in content["layout"].items() if name[1:5] == "axis"]
@@ -51,6 +52,10 @@ def show(figure: go.Figure | Plain) -> None:
     display({"text/html": _DARK, "text/plain": ""}, raw=True)  # type: ignore[no-untyped-call]
     config = {"displayModeBar": False if flat else "hover", "displaylogo": False}
     display({PLOTLY: content | {"config": config}}, raw=True)  # type: ignore[no-untyped-call]
+
+
+def _is_drawing(figure: go.Figure) -> bool:
+    return bool((figure.layout.meta or {}).get("described"))
 
 
 def for_pages() -> bool:
@@ -76,7 +81,7 @@ def png(figure: go.Figure, width: int = PNG_WIDTH) -> bytes | None:
     from kaleido.errors import ChromeNotFoundError
     from PIL import Image
 
-    colors, scale = (16, 1.25) if (figure.layout.meta or {}).get("described") else (64, 1.5)
+    colors, scale = (16, 1.25) if _is_drawing(figure) else (64, 1.5)
     try:
         drawn = figure.to_image("png", width=figure.layout.width or width, scale=scale)
     except ChromeNotFoundError:

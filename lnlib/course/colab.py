@@ -4,6 +4,7 @@ The cell stands here once; `scripts/first_cells.py` puts it into the lessons, an
 """
 
 import os
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,9 +65,7 @@ def prepare(notebook: "NotebookNode", name: str, address: str = "") -> None:
 
 def begin(folder: str) -> None:
     """What the cell calls on Colab: labs may draw, and the lesson's folder is the current one."""
-    from google.colab import output  # type: ignore[import-not-found]
-
     from lnlib.course.folder import bring
 
-    output.enable_custom_widget_manager()
+    import_module("google.colab.output").enable_custom_widget_manager()  # a module that only Colab has
     os.chdir(bring(Path("lnlib-course")).folder / folder)

@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from lnlib.course.folder import files, install, is_clone, source
 from lnlib.errors import LnlibError
 from lnlib.files import expanded
 
-REINSTALL = 'install the course into this environment: pip install -c constraints.txt -e ".[lab]"'
+REINSTALL = f"install the course into this environment: {install('lab')}"
 WIDGET_PACKAGES = ("jupyterlab", "ipywidgets", "anywidget", "plotly", "ipykernel")
 PLAYWRIGHT_BROWSERS = (
     "chromium-*/chrome-linux*/chrome",
@@ -131,6 +132,12 @@ def _browser(name: str) -> Check:
     return Check(name, found is not None, detail, remedy, required=False)
 
 
+def _lessons(name: str) -> Check:
+    found = [one for one in files(source()) if one.endswith(".ipynb")]
+    where = "of the clone" if is_clone() else "of the installed lnlib, which `lnlib lab` copies"
+    return Check(name, True, f"{len(found)} notebooks {where}")
+
+
 def _digits(name: str) -> Check:
     from lnlib import data
 
@@ -185,6 +192,7 @@ PARTS: dict[str, tuple[Callable[[str], Check], str]] = {
     "widgets": (_widgets, REINSTALL),
     "kernel": (_kernel, f"{sys.executable} -m ipykernel install --prefix {sys.prefix}"),
     "browser": (_browser, REINSTALL),
+    "lessons": (_lessons, "install lnlib's wheel anew, or run this in a clone"),
     "digits": (_digits, REINSTALL),
     "mnist": (_mnist, "lnlib data fetch mnist"),
     "data folder": (_data_folder, "set LNLIB_DATA to a folder that you may write to"),

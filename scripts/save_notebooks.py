@@ -12,6 +12,7 @@ import nbformat
 from nbclient import NotebookClient
 from rich.progress import Progress
 
+from lnlib.course.colab import prepare
 from lnlib.course.plots.showing import PICTURES
 from lnlib.doctor import find_browser
 
@@ -23,6 +24,7 @@ CELL_SECONDS = 600
 def run_and_save(path: Path) -> int:
     """Execute one notebook in its folder and save it; returns its size in bytes."""
     notebook = nbformat.read(path, as_version=4)
+    prepare(notebook, path.relative_to(ROOT / "notebooks").as_posix())
     client = NotebookClient(
         notebook,
         timeout=CELL_SECONDS,
@@ -52,7 +54,7 @@ def tidy(notebook: nbformat.NotebookNode) -> None:
 
 
 def main(names: list[str]) -> int:
-    paths = [Path(name) for name in names] or [
+    paths = [Path(name).resolve() for name in names] or [
         path
         for part in ("notebooks", "notebooks/deeper")
         for path in sorted((ROOT / part).glob("[0-9]*.ipynb"))

@@ -6,6 +6,9 @@ from pathlib import Path
 
 import nbformat
 
+from lnlib import urls
+from lnlib.course import colab
+
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 CORE = sorted(NOTEBOOKS.glob("[0-9]*.ipynb"))
 DEEPER = sorted((NOTEBOOKS / "deeper").glob("*.ipynb"))
@@ -21,9 +24,14 @@ def prose(notebook: nbformat.NotebookNode) -> str:
     return "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
 
 
+def own_cells(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
+    """The code cells, but for the first, which is the same in all lessons and for Google Colab."""
+    return [cell for cell in notebook.cells if cell.cell_type == "code" and cell.id != colab.CELL]
+
+
 def code(notebook: nbformat.NotebookNode) -> list[str]:
     """The source of each code cell; the pair of an exercise's question and answer counts once."""
-    sources = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+    sources = [cell.source for cell in own_cells(notebook)]
     return [source for source in sources if not re.fullmatch(r"exercises\.\w+", source)]
 
 
@@ -46,6 +54,13 @@ def faults(path: Path) -> Iterator[str]:
     """Where a lesson does not keep to the rules, in a sentence each."""
     notebook = nbformat.read(path, as_version=4)
     text, cells, core = prose(notebook), code(notebook), path in CORE
+    name = path.relative_to(NOTEBOOKS).as_posix()
+    first = next(cell for cell in notebook.cells if cell.cell_type == "code")
+    if (first.id, first.source, first.metadata) != (colab.CELL, colab.source(name), colab.FOLDED):
+        yield "its first code cell is not the one for Colab; run scripts/first_cells.py"
+    badges = [cell.source for cell in notebook.cells if cell.id == colab.BADGE]
+    if badges != [badge for badge in [urls.colab_badge(f"notebooks/{name}")] if badge]:
+        yield "its button for Colab is not that of lnlib/urls.py; run scripts/first_cells.py"
     if core and words(notebook) > MOST_WORDS:
         yield f"{words(notebook)} words; at most {MOST_WORDS}"
     if core and len(cells) > MOST_CODE_CELLS:

@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 from lnlib import __version__
 from lnlib.cli import course, data, papers, runs, train
 from lnlib.cli.output import discard_what_cannot_be_written, note, prepare_streams, say, warnings_as_notes
+from lnlib.course.folder import install
 from lnlib.errors import LnlibError
 
 
@@ -46,7 +47,7 @@ def _explained(error: BaseException) -> str:
         package = (error.name or "").partition(".")[0]
         if package not in ("", "lnlib"):
             extra = "teach" if package in ("latex2mathml", "nbconvert", "nbgrader") else "lab"
-            return f'this command needs {package}, which is not installed; run pip install -e ".[{extra}]"'
+            return f"this command needs {package}, which is not installed; run {install(extra)}"
     if isinstance(error, OSError):
         return f"cannot read or write {error.filename or 'the output'}: {error.strerror or error}"
     if hasattr(error, "format_message"):  # typer's own, or click's below an older typer

@@ -15,15 +15,24 @@ import typer
 
 from lnlib.cli.options import AsJson, group
 from lnlib.cli.output import console, note, print_json, print_table, printable, progress, say
+from lnlib.course import folder as course
 from lnlib.errors import InvalidValue, LnlibError
+from lnlib.files import expanded
 
-START = Path("notebooks/00_start_here.ipynb")
+FOLDER = "lnlib-course"
 
 
 def lab(
     arguments: Annotated[
-        list[str] | None, typer.Argument(metavar="[ARGUMENT]...", help="For JupyterLab.")
+        list[str] | None,
+        typer.Argument(
+            metavar="[FOLDER] [ARGUMENT]...",
+            help="Your folder for the lessons; then what JupyterLab takes.",
+        ),
     ] = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Put a new copy of the lessons beside the folder that is there.")
+    ] = False,
     port: Annotated[
         int | None, typer.Option(min=1, max=65535, help="Port on this machine; a free one unless given.")
     ] = None,
@@ -31,14 +40,20 @@ def lab(
         bool, typer.Option("--no-browser", help="Print the address, open nothing.")
     ] = False,
 ) -> None:
-    """Open the course in JupyterLab, on this machine only and with a token."""
+    """Open the course in JupyterLab, on this machine only and with a token.
+
+    An installed lnlib copies the lessons into FOLDER first. In later versions it adds what is new there and
+    leaves what you changed.
+    """
     from jupyterlab.labapp import LabApp  # type: ignore[import-untyped]
 
+    further = [*(arguments or ())]
+    named = further.pop(0) if further and not further[0].startswith("-") else None
     options = {
         "--ip": "127.0.0.1",
         "--ServerApp.answer_yes": "True",
-        "--ServerApp.root_dir": str(course_folder()),
-        "--LabApp.default_url": f"/lab/tree/{quote(START.as_posix())}",
+        "--ServerApp.root_dir": str(course_folder(named, fresh)),
+        "--LabApp.default_url": f"/lab/tree/{quote(course.START)}",
         # No calls for news and updates, nor the question whether to make them: the course works offline.
         "--LabApp.app_settings_dir": str(Path(__file__).parents[1] / "jupyter"),
         "--log-level": "WARN",
@@ -46,7 +61,6 @@ def lab(
     }
     if port is not None:
         options |= {"--port": str(port), "--ServerApp.port_retries": "0"}
-    further = arguments or []
     # JupyterLab refuses an option that comes twice.
     chosen = {argument.partition("=")[0] for argument in further}
     command = [f"{name}={value}" for name, value in options.items() if name not in chosen]
@@ -76,14 +90,22 @@ def lab(
             ) from end
 
 
-def course_folder() -> Path:
-    """The folder with the notebooks: where lnlib was installed from, else the current one."""
-    for root in (Path(__file__).resolve().parents[2], Path.cwd()):
-        if (root / START).is_file():
-            return root
-    raise LnlibError(
-        f"could not find {START} beside lnlib or in {Path.cwd()}; run this in a clone of the repository"
-    )
+def course_folder(named: str | None, fresh: bool) -> Path:
+    """The folder to open: the clone unless one is named, else the reader's own, brought up to date."""
+    here = Path.cwd()
+    own = (here / course.RECORD).is_file()
+    if named is None and not fresh:
+        for clone in (course.CLONE, here):
+            if (clone / course.START).is_file() and not (clone == here and own):
+                return clone
+    update = course.bring(expanded(named or (here if own else FOLDER)).absolute(), fresh=fresh)
+    if update.added or update.replaced:
+        done = f"{len(update.added)} files added, {len(update.replaced)} replaced that you had not changed"
+        note(f"the lessons are in {update.folder}: {done}")
+    if update.kept:
+        names = ", ".join(name.rpartition("/")[2] for name in update.kept)
+        note(f"kept as you changed them: {names}; `lnlib lab --fresh` puts the new ones beside")
+    return update.folder
 
 
 def _has_display() -> bool:
@@ -177,7 +199,6 @@ def export_lessons(
 ) -> None:
     """Write copies for students, solved ones, a course of nbgrader, slides, or the quizzes for Moodle."""
     from lnlib.course.exports import export
-    from lnlib.files import expanded
 
-    files = export(kind, expanded(folder), course_folder() / START.parent)
+    files = export(kind, expanded(folder), course.source() / "notebooks")
     print_json([*files]) if as_json else say(*files)

@@ -101,6 +101,14 @@ def serving(folder: Path, home: Path) -> Iterator[Server]:
     shutil.copytree(ROOT / "notebooks", folder / "notebooks")
     if (ROOT / "figures").is_dir():
         shutil.copytree(ROOT / "figures", folder / "figures")
+    command = [LNLIB, "lab", "--no-browser", f"--ServerApp.root_dir={folder}"]
+    with running(command, folder, home) as (url, token):
+        yield Server(url, token, folder)
+
+
+@contextmanager
+def running(command: list[str | Path], folder: Path, home: Path) -> Iterator[tuple[str, str]]:
+    """A Jupyter server that a command starts in a folder, its settings and runs elsewhere: address, token."""
     environment = os.environ | {name: str(home / name.lower()) for name in OWN_FOLDERS}
     log_path = home / "log"
     with socket.socket() as probe:
@@ -108,7 +116,7 @@ def serving(folder: Path, home: Path) -> Iterator[Server]:
         port = probe.getsockname()[1]
     with log_path.open("wb") as log:
         process = subprocess.Popen(
-            [LNLIB, "lab", "--no-browser", f"--port={port}", f"--ServerApp.root_dir={folder}"],
+            [*command, f"--port={port}"],
             cwd=folder,
             env=environment,
             stdout=log,
@@ -116,7 +124,7 @@ def serving(folder: Path, home: Path) -> Iterator[Server]:
             start_new_session=True,
         )
     try:
-        yield Server(*_address(process, log_path), folder)
+        yield _address(process, log_path)
     finally:
         _stop(process)
 

@@ -132,7 +132,7 @@ def _stubs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setattr(labs, "lab_named", lambda name, real=labs.lab_named: real(name) and _Lab)
         patch.setattr(sources._Download, "torchvision_class", _no_network)
         patch.setattr(doctor, "checks", lambda: iter([doctor.Check("\x1b", False, "[/y]", "\n")]))
-        patch.setattr(course, "course_folder", lambda: place)
+        patch.setattr(course, "course_folder", lambda named, fresh: place)
         patch.setattr(LabApp, "initialize_server", lambda argv: _Server())
         yield
 

@@ -10,7 +10,7 @@ import pytest
 from nbconvert import HTMLExporter
 
 from lnlib.course.plots.showing import FIGURE, PLOTLY
-from tests.lesson_rules import CORE, DEEPER, EXERCISES, asked, faults
+from tests.lesson_rules import CORE, DEEPER, EXERCISES, asked, faults, own_cells
 
 LESSONS = [*CORE, *DEEPER]
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -84,12 +84,12 @@ def test_a_lesson_as_a_page_lacks_no_alternative_text(lesson, caplog):
 
 
 def test_the_first_cell_names_device_data_and_budget(lesson):
-    text = "".join(output.get("text", "") for output in code_cells(lesson)[0].outputs)
+    text = "".join(output.get("text", "") for output in own_cells(lesson)[0].outputs)
     assert all(word in text for word in ("device: ", "data: ", "budget: "))
 
 
 def test_cells_are_short_and_prose_is_at_least_as_long_as_code(lesson):
-    code = [cell.source for cell in code_cells(lesson)]
+    code = [cell.source for cell in own_cells(lesson)]
     assert max(len(source.splitlines()) for source in code) <= 14
     prose = "".join(cell.source for cell in lesson.cells if cell.cell_type == "markdown")
     assert len(prose) >= sum(map(len, code))

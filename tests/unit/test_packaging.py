@@ -20,7 +20,13 @@ import lnlib
 
 ROOT = Path(lnlib.__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-CONDA_NAMES = {"pytorch": "torch", "python-kaleido": "kaleido", "playwright-python": "playwright"}
+CONDA_NAMES = {
+    "pytorch": "torch",
+    "pytorch-cpu": "torch",
+    "python-build": "build",
+    "python-kaleido": "kaleido",
+    "playwright-python": "playwright",
+}
 ONLY_CONDA = {"python", "pip"}
 IMPORT_NAMES = {"PIL": "pillow", "sklearn": "scikit-learn"}
 COMES_WITH = {
@@ -31,16 +37,18 @@ COMES_WITH = {
 }
 
 
-def pyproject() -> dict[str, SpecifierSet]:
-    lists = [PROJECT["dependencies"], *PROJECT["optional-dependencies"].values()]
+def pyproject(*extras: str) -> dict[str, SpecifierSet]:
+    """The dependencies, with those of the extras: all unless some are named."""
+    optional = PROJECT["optional-dependencies"]
+    lists = [PROJECT["dependencies"], *(optional[extra] for extra in extras or optional)]
     requirements = [Requirement(line) for lines in lists for line in lines]
     return {canonicalize_name(one.name): one.specifier for one in requirements if one.name != "lnlib"}
 
 
-def conda_lines() -> list[str]:
-    content = yaml.safe_load((ROOT / "environment.yml").read_text())
-    *lines, by_pip = content["dependencies"]
-    return [*lines, *(line for line in by_pip["pip"] if line != "-e .")]
+def conda_lines(name: str = "environment.yml") -> list[str]:
+    lines = yaml.safe_load((ROOT / name).read_text())["dependencies"]
+    by_pip = [line for part in lines if isinstance(part, dict) for line in part["pip"]]
+    return [line for line in [*lines, *by_pip] if isinstance(line, str) and line != "-e ."]
 
 
 def conda() -> dict[str, SpecifierSet]:
@@ -122,6 +130,23 @@ def test_environment_has_one_channel_and_installs_lnlib() -> None:
     content = yaml.safe_load((ROOT / "environment.yml").read_text())
     assert content["channels"] == ["conda-forge"]
     assert content["dependencies"][-1]["pip"][-1] == "-e ."
+
+
+def test_binder_gets_the_course_without_test_tools_and_without_cuda_as_repo2docker_reads_it() -> None:
+    content = yaml.safe_load((ROOT / "binder/environment.yml").read_text())
+    assert {*content} == {"channels", "dependencies"} and content["channels"] == ["conda-forge"]
+    (python,) = [line for line in conda_lines("binder/environment.yml") if line.startswith("python=")]
+    assert Version(python.removeprefix("python=")) in SpecifierSet(PROJECT["requires-python"])
+    names = [line for line in content["dependencies"] if line != python]
+    assert all(isinstance(name, str) for name in names), (
+        "a local package here is installed before it is there"
+    )
+    requirements = {CONDA_NAMES.get(one.name, one.name): one.specifier for one in map(Requirement, names)}
+    assert requirements == pyproject("kernel", "lab") | {"pip": SpecifierSet()}
+    assert "pytorch-cpu>=2.11" in names and not [name for name in names if "cuda" in name]
+    script = ROOT / "binder/postBuild"
+    assert os.access(script, os.X_OK) and script.read_text().startswith("#!/bin/bash\n")
+    subprocess.run(["bash", "-n", script], check=True)
 
 
 @pytest.mark.parametrize("line", [line for line in conda_lines() if Requirement(line).specifier])
@@ -210,18 +235,6 @@ def test_every_make_target_of_the_help_is_listed_with_its_sentence() -> None:
     )
     targets = [line.split()[1] for line in done.stdout.splitlines()]
     assert targets == ["help", "lab", "test", "notebooks", "site", "bench", "gpu", "figures", "clean"]
-
-
-def test_whatever_is_no_python_travels_with_the_package() -> None:
-    patterns = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"][
-        "lnlib"
-    ]
-    taken = {path for pattern in patterns for path in (ROOT / "lnlib").glob(pattern)}
-    others = {
-        path for path in (ROOT / "lnlib").rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")
-    }
-    assert others - taken == set()
-    assert (ROOT / "lnlib/course/labs/page/board.js") in taken
 
 
 def test_the_ci_script_can_be_run() -> None:

@@ -10,7 +10,7 @@ import nbformat
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell
 
-from lnlib.course import exercises
+from lnlib.course import colab, exercises
 from lnlib.course.exercises.exercise import Exercise
 from lnlib.errors import LnlibError
 
@@ -38,6 +38,7 @@ class Lessons:
         """Each path with a notebook that one may change."""
         for path, notebook in self.notebooks.items():
             copy = deepcopy(notebook)
+            copy.cells = [cell for cell in copy.cells if cell.get("id") not in (colab.CELL, colab.BADGE)]
             known = ("kernelspec", "language_info")  # without the widgets' state and whatever else is there
             copy.metadata = {key: copy.metadata[key] for key in known if key in copy.metadata}
             yield PurePosixPath(path), copy

@@ -63,7 +63,18 @@ def train(spec: "Spec", as_json: AsJson = False) -> None:
 
 
 @takes_spec(
-    *("dataset", "noise", "rate", "noise_options", "method_options", "net", "epochs", "batch_size", "seed"),
+    *(
+        "dataset",
+        "dataset_options",
+        "noise",
+        "rate",
+        "noise_options",
+        "method_options",
+        "net",
+        "epochs",
+        "batch_size",
+        "seed",
+    ),
     method="limit",
     rate=0.0,
 )

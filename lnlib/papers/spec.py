@@ -144,8 +144,16 @@ class Spec(SpecFields):
         return f"{method} · {self.dataset} · {noise}{tail} · seed {self.seed}"
 
     def note(self) -> str:
-        """What the network does to images of this size, in words; empty when nothing."""
-        return self.member_parts()[1].net.note(self.loaded.image_shape)
+        """What the network does to images of this size, and a batch to the classes, in words; empty when
+        nothing.
+        """
+        notes = [self.member_parts()[1].net.note(self.loaded.image_shape)]
+        if (classes := self.loaded.num_classes) > self.batch_size:
+            notes.append(
+                f"a batch of {self.batch_size} cannot hold an example of each of the {classes} classes; try "
+                f"--batch-size {2 * classes}"
+            )
+        return "; ".join(filter(None, notes))
 
     def matrix(self) -> NDArray[Any]:
         """The transition matrix (K, K) of the spec."""
@@ -171,7 +179,7 @@ class Spec(SpecFields):
     def sizes(self) -> Sizes:
         """How many images the splits hold; loads the data."""
         dataset = self.loaded
-        if self.imbalance != 1:
+        if self.imbalance != 1 or dataset.train_groups is not None:
             rows = split_rows(dataset, self.seed, **self._splits())
             return Sizes(len(rows["training"]), len(rows["validation"]), len(dataset.test_labels))
         # Clean examples among the training images hold the meta set, and are not trained on.

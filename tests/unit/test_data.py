@@ -437,7 +437,9 @@ def test_bad_folders_are_refused(pictures, tmp_path):
         data.image_folder(tmp_path / "single")
     (pictures / "empty").mkdir()
     for count in range(3):
-        with pytest.raises(InvalidValue, match=rf"at least 3 different pictures .*, empty has {count}; add pict"):
+        with pytest.raises(
+            InvalidValue, match=rf"at least 3 different pictures .*, empty has {count}; add pict"
+        ):
             data.image_folder(pictures)
         paint(pictures / "empty" / f"{count}.png", count)
     task = make_task(data.image_folder(pictures), np.eye(3))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lnlib.cli.options import AsJson, takes_spec
-from lnlib.cli.output import note, print_json, print_table, progress, say
+from lnlib.cli.output import note, print_json, print_reading, print_table, progress, say
 from lnlib.cli.runs import say_waiting, three_digits
 from lnlib.errors import InvalidValue
 
@@ -39,6 +39,8 @@ def train(spec: "Spec", as_json: AsJson = False) -> None:
 
     if text := spec.note():
         note(f"note: {text}")
+    if not as_json:
+        print_reading(spec.loaded.reading)
     with progress() as begin:
         update = begin(spec.label, spec.epochs)
         result = Store().obtain(
@@ -52,7 +54,7 @@ def train(spec: "Spec", as_json: AsJson = False) -> None:
     epochs = {"best": result.best.to_dict(), "last": evaluated.iloc[-1].to_dict()}
     if as_json:
         facts = {"run": spec.model_dump(mode="json"), "fingerprint": spec.fingerprint, "device": device}
-        return print_json(facts | epochs)
+        return print_json(facts | epochs | {"reading": spec.loaded.reading})
     say(f"{spec.label} · {device}")
     print_table(
         [
@@ -63,7 +65,18 @@ def train(spec: "Spec", as_json: AsJson = False) -> None:
 
 
 @takes_spec(
-    *("dataset", "noise", "rate", "noise_options", "method_options", "net", "epochs", "batch_size", "seed"),
+    *(
+        "dataset",
+        "dataset_options",
+        "noise",
+        "rate",
+        "noise_options",
+        "method_options",
+        "net",
+        "epochs",
+        "batch_size",
+        "seed",
+    ),
     method="limit",
     rate=0.0,
 )
@@ -90,6 +103,8 @@ def suspects(
     device = default_device()
     if text := spec.note():
         note(f"note: {text}")
+    if not as_json:
+        print_reading(spec.loaded.reading)
     best = {}
     for name, source in spec.sources().items():
         first = source.new_run(device)
@@ -123,6 +138,7 @@ def suspects(
             "scored": len(ranked),
             "auc": aucs or None,
             "output": output,
+            "reading": spec.loaded.reading,
         }
         return print_json(facts | {"suspects": listed.to_dict("records")})
     say(f"{spec.label} · {describe(device)}")

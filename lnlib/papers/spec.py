@@ -16,9 +16,9 @@ from torch import Tensor
 from lnlib import data, methods, noise
 from lnlib.catalog import METHODS, NETS, OPTIMIZERS, Entry
 from lnlib.checks import explained, fits
+from lnlib.data import own_files
 from lnlib.data.task import Task, given_task, make_task, split_rows
 from lnlib.errors import InvalidValue, unknown_name
-from lnlib.files import expanded
 from lnlib.optimizers import SGD, Adam
 from lnlib.papers.fields import Options, SpecFields
 from lnlib.training import Augmentation, CenterCrop, CropFlip, FlipCrop, Member, Run, Settings
@@ -76,6 +76,7 @@ class Spec(SpecFields):
             raise InvalidValue(
                 f"labels that came noisy keep their class sizes, got imbalance {spec.imbalance:g}; use 1"
             )
+        own_files.read_options(spec.dataset, spec.dataset_options)
         spec.sources()  # which checks the method and the settings, too
         return spec
 
@@ -125,11 +126,13 @@ class Spec(SpecFields):
         return {name: Spec.parse({**fields, "method": name, **self.source_options}) for name in names}
 
     def _folder_listing(self) -> str:
-        if not self.dataset.startswith(data.FOLDER):
-            return ""
-        root = expanded(self.dataset.removeprefix(data.FOLDER))
-        files = sorted(path for path in root.rglob("*") if path.is_file())
-        return repr([(str(path.relative_to(root)), *path.stat()[6:9:2]) for path in files])
+        stated = own_files.stated(self.dataset, self.dataset_options)
+        return repr(stated) if stated else ""
+
+    @property
+    def loaded(self) -> data.Dataset:
+        """The data set, kept while runs on it follow one another."""
+        return load(self.dataset, **self.dataset_options)
 
     @property
     def label(self) -> str:
@@ -141,17 +144,25 @@ class Spec(SpecFields):
         return f"{method} · {self.dataset} · {noise}{tail} · seed {self.seed}"
 
     def note(self) -> str:
-        """What the network does to images of this size, in words; empty when nothing."""
-        return self.member_parts()[1].net.note(load(self.dataset).image_shape)
+        """What the network does to images of this size, and a batch to the classes, in words; empty when
+        nothing.
+        """
+        notes = [self.member_parts()[1].net.note(self.loaded.image_shape)]
+        if (classes := self.loaded.num_classes) > self.batch_size:
+            notes.append(
+                f"a batch of {self.batch_size} cannot hold an example of each of the {classes} classes; try "
+                f"--batch-size {2 * classes}"
+            )
+        return "; ".join(filter(None, notes))
 
     def matrix(self) -> NDArray[Any]:
         """The transition matrix (K, K) of the spec."""
-        return noise.matrix(self.noise, self.rate, load(self.dataset).num_classes, **self.noise_options)
+        return noise.matrix(self.noise, self.rate, self.loaded.num_classes, **self.noise_options)
 
     @property
     def comes_noisy(self) -> bool:
         """Whether the data set's training labels are noisy already; loads the data."""
-        dataset = load(self.dataset)
+        dataset = self.loaded
         return dataset.num_clean is not None or dataset.given_labels is not None
 
     def task(self) -> Task:
@@ -162,13 +173,13 @@ class Spec(SpecFields):
         return make_task(self._scaled(), self.matrix(), self.seed, **self._splits())
 
     def _scaled(self) -> data.Dataset:
-        dataset = load(self.dataset)
+        dataset = self.loaded
         return _as_metainfonet(dataset) if self.scaling == "metainfonet" else dataset
 
     def sizes(self) -> Sizes:
         """How many images the splits hold; loads the data."""
-        dataset = load(self.dataset)
-        if self.imbalance != 1:
+        dataset = self.loaded
+        if self.imbalance != 1 or dataset.train_groups is not None:
             rows = split_rows(dataset, self.seed, **self._splits())
             return Sizes(len(rows["training"]), len(rows["validation"]), len(dataset.test_labels))
         # Clean examples among the training images hold the meta set, and are not trained on.
@@ -208,9 +219,9 @@ class Spec(SpecFields):
 
 
 @lru_cache(maxsize=2)
-def load(name: str) -> data.Dataset:
+def load(name: str, **options: Any) -> data.Dataset:
     """The data set called `name`, kept while runs on it follow one another."""
-    return data.load(name)
+    return data.load(name, **options)
 
 
 @lru_cache(maxsize=2)

@@ -204,7 +204,7 @@ def figure4(
     recovered = {name: detection.evaluation_recovered(one, *labels) for name, one in logits.items()}
     top = detection.first_of_each(marked, EACH) if by_class else marked.head(SUSPECTS)
     images = task.dataset.train_images[top["row"].tolist()].numpy()
-    columns = top["predicted"].nunique() if by_class else 8
+    columns = top["suggested"].nunique() if by_class else 8
     drawing = plots.suspect_gallery(top.assign(row=range(len(top))), images, top["wrong"].tolist(), columns)
     whose = f"the {EACH} highest scores of each predicted class" if by_class else "the highest scores"
     words = (

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from lnlib.checks import Count, Finite, Positive, checked
 from lnlib.data.lazy import LazyImages
+from lnlib.data.reading import Reading
 from lnlib.errors import DataUnavailable, InvalidValue
 from lnlib.files import expanded
 
@@ -54,6 +55,8 @@ class Dataset:
     test_files: tuple[str, ...] = field(default=(), repr=False)
     """the same of the test images"""
     given_labels: Tensor | None = field(default=None, repr=False)
+    reading: Reading | None = field(default=None, repr=False)
+    """of a reader's own files: what was found, skipped and doubled; None elsewhere"""
 
     def __post_init__(self) -> None:
         for part, files, named in (

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from lnlib.data.dataset import (
     stratified_order,
     with_statistics,
 )
+from lnlib.data.reading import ClassCount, Reading
 from lnlib.errors import DataUnavailable, InvalidValue, LnlibError
 from lnlib.files import expanded, whole_file
 from lnlib.seeding import stream
@@ -55,9 +57,12 @@ def image_folder(
     check_every_class("training", labels[train], class_names, "add pictures or remove the folder")
     check_every_class("test", labels[test], class_names, "add pictures or remove the folder")
     paths = tuple(file.relative_to(root).as_posix() for file in files)
-    return with_statistics(
+    counts = [np.bincount(labels[rows], minlength=len(class_names)).tolist() for rows in (train, test)]
+    classes = tuple(map(ClassCount, class_names, *counts))
+    dataset = with_statistics(
         root.name, decode(root, files, size, progress), labels, train, test, class_names, files=paths
     )
+    return replace(dataset, reading=Reading(str(root.absolute()), "a folder for each class", classes))
 
 
 def train_and_test(root: Path) -> tuple[tuple[str, ...], list[Path], NDArray[np.int64], int]:

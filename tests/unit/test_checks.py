@@ -30,7 +30,7 @@ OUTER = ("course", "papers", "cli", "doctor", "checks")
 INNER = ("methods", "nets", "training")
 """Where functions are equations and loops, whose numbers may be tensors: only the classes are checked."""
 NO_ARGUMENTS = {
-    "Batch, Decomposition, Epoch, NoiseFacts, TrainingData, Visible": "the library makes them",
+    "Batch, ClassCount, Decomposition, Epoch, NoiseFacts, TrainingData, Visible": "the library makes them",
     "read_animal10n, read_clothing1m, decode, decoded_once": "behind `load` and `image_folder`",
     "describe, with_threads": "of the machine, not of a learning problem",
 }

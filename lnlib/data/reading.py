@@ -1,0 +1,70 @@
+"""What was found where a reader's own pictures lie: which are used, what was left out, which are the same."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lnlib.checks import Several, checked
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A file, link or folder (with a slash at its end) below the root that is not used, and why."""
+
+    file: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class ClassCount:
+    """How many pictures of a class are used in either part."""
+
+    name: str
+    training: int
+    test: int
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What was found in a folder or a table. Files are named as in `Dataset.train_files` and `test_files`."""
+
+    place: str
+    """the folder or table, as a whole path"""
+    layout: str
+    """how it was read, in words"""
+    classes: tuple[ClassCount, ...]
+    skipped: tuple[Skipped, ...] = field(default=(), repr=False)
+    contradictions: tuple[tuple[str, ...], ...] = field(default=(), repr=False)
+    """groups of files with the same bytes that have different labels"""
+    duplicates: tuple[tuple[str, ...], ...] = field(default=(), repr=False)
+    """groups of files with the same bytes that have one label"""
+
+    @property
+    def skipped_counts(self) -> dict[str, int]:
+        """How many were skipped for each reason, the most frequent first."""
+        return dict(Counter(one.reason for one in self.skipped).most_common())
+
+    def groups(self, files: Sequence[str]) -> NDArray[np.int64]:
+        """A number for each file, the same for files with the same bytes: they must not be split up."""
+        first = {file: group[0] for group in self.contradictions + self.duplicates for file in group}
+        numbers: dict[str, int] = {}
+        return np.array([numbers.setdefault(first.get(file, file), len(numbers)) for file in files])
+
+
+@checked
+def fold_numbers(
+    labels: NDArray[np.int64], groups: NDArray[np.int64], count: Several, generator: np.random.Generator
+) -> NDArray[np.int64]:
+    """The fold, 0 to `count` - 1, of each row: stratified by label, rows of one group in one fold.
+
+    `groups` (N,) are those of `Reading.groups`, or `np.arange(N)` where no two rows belong together.
+    """
+    _, first, group = np.unique(groups, return_index=True, return_inverse=True)
+    order = generator.permutation(len(first))
+    order = order[np.argsort(labels[first[order]], kind="stable")]
+    fold = np.empty(len(first), dtype=np.int64)
+    fold[order] = np.arange(len(first)) % count
+    return fold[group]

@@ -165,7 +165,8 @@ def evaluation_frame(suspects: pd.DataFrame, task: Task) -> pd.DataFrame:
     names = np.array(task.dataset.class_names, dtype=object)
     train, test = (names[labels.numpy()] for labels in (task.dataset.train_labels, task.dataset.test_labels))
     true = [
-        (test if part == "test" else train)[row] for part, row in zip(suspects["part"], suspects["row"], strict=True)
+        (test if part == "test" else train)[row]
+        for part, row in zip(suspects["part"], suspects["row"], strict=True)
     ]
     return suspects.assign(wrong=suspects["given"].to_numpy() != np.array(true, dtype=object))
 

@@ -35,10 +35,11 @@ def fold_tasks(
     """One task a fold: its images, held out, are the test split, with their *given* labels.
 
     The data set's training images (or `size` of them) get the given labels that they have with `make_task`,
-    or with `given_task` where there is no matrix (K, K), and are cut into folds, stratified by these. What a fold leaves is cut into a training and a
-    validation split, of which `validation` is the share or the number; no image of a fold, and no copy of
-    one, is in either. The splits of all folds have equal sizes, so that one stack trains them: where these do
-    not come out even, an image is held out by two folds, or left out of one fold's training.
+    or with `given_task` where there is no matrix (K, K), and are cut into folds, stratified by these. What a
+    fold leaves is cut into a training and a validation split, of which `validation` is the share or the
+    number; no image of a fold, and no copy of one, is in either. The splits of all folds have equal sizes, so
+    that one stack trains them: where these do not come out even, an image is held out by two folds, or left
+    out of one fold's training.
 
     Raises `InvalidValue` for fewer than two images of a class, for training labels whose truth is unknown,
     and for sizes that leave a split without images.
@@ -66,12 +67,19 @@ def fold_tasks(
             f"validation must leave images to train on of the {least} beside a fold, got {validation}; "
             "make it smaller"
         )
-    shared = replace(dataset, test_images=dataset.train_images, test_labels=dataset.train_labels, test_files=dataset.train_files)
+    shared = replace(
+        dataset,
+        test_images=dataset.train_images,
+        test_labels=dataset.train_labels,
+        test_files=dataset.train_files,
+    )
     tasks = []
     for number, (window, rest) in enumerate(zip(windows, rests, strict=True)):
         order = rest[stratified_order(given[rest], stream(seed, f"fold {number}"))][:least]
         rows = {"validation": order[:num_held], "training": order[num_held:], "meta": order[:0]}
-        check_every_class("training", given[rows["training"]], dataset.class_names, "add images or use fewer folds")
+        check_every_class(
+            "training", given[rows["training"]], dataset.class_names, "add images or use fewer folds"
+        )
         index = np.sort(window)
         test = Split(shared.test_images, torch.from_numpy(given[index]), torch.from_numpy(index))
         tasks.append(replace(known_task(shared, given, matrix, seed, rows), test=test))
@@ -94,9 +102,7 @@ def _first_of_equals(dataset: Dataset) -> NDArray[np.int64]:
     return np.array([first.setdefault(row.tobytes(), place) for place, row in enumerate(pixels)])
 
 
-def _rest(
-    pool: NDArray[np.int64], window: NDArray[np.int64], twins: NDArray[np.int64]
-) -> NDArray[np.int64]:
+def _rest(pool: NDArray[np.int64], window: NDArray[np.int64], twins: NDArray[np.int64]) -> NDArray[np.int64]:
     """The rows outside a fold, once each, without copies of its images."""
     left = pool[~np.isin(twins[pool], twins[window])]
     return left[np.sort(np.unique(twins[left], return_index=True)[1])]

@@ -194,8 +194,7 @@ def figure4(
     dataset: str, budget: Budget, store: Store, progress: OnProgress, by_class: bool = False
 ) -> FigureData:
     (result,) = _chosen(["limit-l-s"], dataset, budget, store, progress).values()
-    trained, states = result.spec.new_run(), result.best_states()
-    trained.set_weights({name: states[name] for name in trained.nets})  # older stores hold meters beside them
+    trained = result.run()
     task = trained.task
     logits = {name: trained.logits("train", name) for name in ("predictor", "classifier")}
     marked = detection.evaluation_frame(detection.suspects(task, {"training": logits["predictor"]}), task)

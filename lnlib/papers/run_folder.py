@@ -96,6 +96,13 @@ class Result:
             raise CheckpointError(f"the checkpoint {path} lacks a part; move it away to train from the start")
         return states
 
+    def run(self) -> Run:
+        """The run with these weights, to be asked more; raises as `best_states`."""
+        states = self.best_states()
+        begun = {name: states[name] for name in self.spec.member_parts()[0].warm_start}
+        run = self.spec.new_run(start=begun or None)
+        return run.set_weights({name: states[name] for name in run.nets})  # older stores hold meters, too
+
     def arrays(self) -> dict[str, NDArray[Any]]:
         """What `Store.obtain` was told to keep, by name; empty when nothing. Raises `LnlibError` where the
         file is damaged.

@@ -250,8 +250,8 @@ def _fold_tasks(of_folds: str) -> tuple[Task, ...]:
     if spec.dataset.startswith(data.FOLDER):
         dataset = data.pooled(dataset)
     matrix = None if spec.noise == GIVEN else spec.matrix()
-    options = {"folds": spec.folds, "size": spec.train_size, "validation": spec.validation}
-    return data.fold_tasks(dataset, matrix, spec.seed, **options)
+    size, validation = spec.train_size, spec.validation
+    return data.fold_tasks(dataset, matrix, spec.seed, folds=spec.folds, size=size, validation=validation)
 
 
 @lru_cache(maxsize=2)

@@ -52,8 +52,8 @@ def rankings(fields: Mapping[str, Any], store: Store) -> Iterator[tuple[str, np.
             Spec.parse({**fields, "method": method, "folds": FOLDS, "fold": fold}) for fold in range(FOLDS)
         ]
         tasks, logits = [spec.task() for spec in specs], []
-        for spec, result in zip(specs, store.obtain_together(specs), strict=True):
-            run = spec.new_run().set_weights(result.best_states())
+        for result in store.obtain_together(specs):
+            run = result.run()
             logits.append(run.logits("test", "predictor" if method == "limit" else None))
         found = detection.held_out(tasks, logits)
         wrong = (found.labels != tasks[0].dataset.train_labels[found.rows]).numpy()
@@ -70,8 +70,11 @@ def one_split(fields: Mapping[str, Any], store: Store) -> tuple[str, np.ndarray,
     """The same images, four fifths of which LIMIT is trained on."""
     sizes = {"train_size": K_POOL * 4 // 5, "validation": K_POOL // 5} if "train_size" in fields else {}
     spec = Spec.parse({**fields, "method": "limit", **sizes})
-    run = spec.new_run().set_weights(store.obtain(spec).best_states())
-    logits = {"training": run.logits("train", "predictor"), "validation": run.logits("validation", "predictor")}
+    run = store.obtain(spec).run()
+    logits = {
+        "training": run.logits("train", "predictor"),
+        "validation": run.logits("validation", "predictor"),
+    }
     frame = detection.evaluation_frame(detection.suspects(run.task, logits), run.task)
     return "LIMIT, one split", frame["score"].to_numpy(), frame["wrong"].to_numpy()
 
@@ -86,14 +89,18 @@ def main() -> None:
     for dataset, seed in product(arguments.datasets, arguments.seeds):
         for fields in conditions(dataset, seed):
             for name, scores, wrong in rankings(fields, store):
-                rows.append({
-                    **{key: fields[key] for key in ("dataset", "noise", "rate", "seed")},
-                    "images": len(wrong),
-                    "planted": int(wrong.sum()),
-                    "ranking": name,
-                    "auc": detection.evaluation_auc(scores, wrong),
-                    "precision_at_planted": detection.evaluation_precision(scores, wrong, int(wrong.sum())),
-                })
+                rows.append(
+                    {
+                        **{key: fields[key] for key in ("dataset", "noise", "rate", "seed")},
+                        "images": len(wrong),
+                        "planted": int(wrong.sum()),
+                        "ranking": name,
+                        "auc": detection.evaluation_auc(scores, wrong),
+                        "precision_at_planted": detection.evaluation_precision(
+                            scores, wrong, int(wrong.sum())
+                        ),
+                    }
+                )
                 print(*rows[-1].values(), flush=True)
             frame = pd.DataFrame(rows)
             arguments.output.parent.mkdir(parents=True, exist_ok=True)

@@ -47,3 +47,9 @@ def shown(value: object) -> str:
     except ValueError:  # a whole number of more than 4300 digits
         return "a number beyond all measure"
     return text if len(text) < 80 else f"{text[:78]} …"
+
+
+def cause_of(error: Exception) -> str:
+    """The last line of what went wrong: torchvision lists one line for each mirror it tried."""
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return text.strip().splitlines()[-1].strip("<>")

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lnlib.data.dataset import Dataset
-from lnlib.data.folder import decode
+from lnlib.data.decoding import decode
 from lnlib.files import write_text
 
 MOST = 500
@@ -29,8 +29,8 @@ def write_report(path: Path | str, suspects: pd.DataFrame, dataset: Dataset, fac
     """Write the first suspects (at most 500) as one HTML file; raises as `whole_file`.
 
     `suspects` has the columns of `detection.suspects` or `suspects_of_folds`, and `mark`; `facts` are lines
-    of small print. A file's picture is read again, larger than the network saw it. Raises `DataUnavailable`
-    where it is no longer there.
+    of small print. A file's picture is read again, larger than the network saw it, and is black where it can no
+    longer be read.
     """
     first = suspects.head(MOST)
     shown = f"{len(first)} of {len(suspects)}" if len(first) < len(suspects) else f"{len(first)}"
@@ -98,7 +98,7 @@ def _pictures(suspects: pd.DataFrame, dataset: Dataset) -> Iterable[NDArray[np.u
         return
     place = Path(dataset.reading.place)
     root = place if place.is_dir() else place.parent
-    yield from decode(root, [root / file for file in suspects["file"]], SIDE)
+    yield from decode([root / file for file in suspects["file"]], SIDE).pixels
 
 
 def _image(pixels: NDArray[np.uint8]) -> str:

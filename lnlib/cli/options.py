@@ -18,14 +18,24 @@ Dataset = Annotated[str, typer.Option(help=SpecFields.model_fields["dataset"].de
 
 FIELDS: Mapping[str, Mapping[str, Any]] = SpecFields.model_json_schema()["properties"]
 SHORTHANDS = {
+    "size": ("dataset_options", "Your own pictures: pixels of a side."),
+    "layout": ("dataset_options", "Your own pictures: `classes` takes every folder for a class."),
+    "unreadable": ("dataset_options", "Your own pictures: `skip` leaves out those that cannot be read."),
     "width": ("net_options", "MLP: units in a layer."),
     "depth": ("net_options", "MLP: hidden layers."),
     "dropout": ("net_options", "MLP: share of units dropped."),
     "lr": ("optimizer_options", "Learning rate of the optimiser."),
     "weight_decay": ("optimizer_options", "Weight decay of the optimiser."),
 }
-"""Options of a network or an optimiser that have a flag of their own."""
-EXAMPLES = {"noise_options": "targets=1", "net_options": "width=64", "optimizer_options": "lr=0.01"}
+"""Options of the data, a network or an optimiser that have a flag of their own."""
+WORDS = {"layout": "auto|classes", "unreadable": "stop|skip"}
+"""What such a flag takes where it is no number."""
+EXAMPLES = {
+    "dataset_options": "size=32",
+    "noise_options": "targets=1",
+    "net_options": "width=64",
+    "optimizer_options": "lr=0.01",
+}
 BOUNDS = dict(minimum="at least", exclusiveMinimum="above", maximum="at most", exclusiveMaximum="below")
 
 
@@ -50,7 +60,7 @@ def takes_spec(*names: str, **defaults: object) -> Callable[[Callable[..., None]
     short = {name: place for name, place in SHORTHANDS.items() if place[0] in wanted}
     options = [_option(name, defaults.get(name)) for name in wanted]
     for name, (_, text) in short.items():
-        options.append(_parameter(name, typer.Option(help=text, metavar="NUMBER")))
+        options.append(_parameter(name, typer.Option(help=text, metavar=WORDS.get(name, "NUMBER"))))
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(command)

@@ -40,8 +40,8 @@ COLUMNS = {
 
 
 @takes_spec(
-    *("dataset", "validation", "noise", "rate", "noise_options", "method", "method_options", "net", "epochs"),
-    *("batch_size", "seed"),
+    *("dataset", "dataset_options", "validation", "noise", "rate", "noise_options"),
+    *("method", "method_options", "net", "epochs", "batch_size", "seed"),
     method="limit",
     rate=0.0,
 )
@@ -75,7 +75,6 @@ def suspects(
     from lnlib.analysis import detection
     from lnlib.device import default_device, describe
     from lnlib.files import check_writable, write_csv
-    from lnlib.papers.spec import load
     from lnlib.papers.store import Store
 
     most = _read_top(top)
@@ -92,7 +91,7 @@ def suspects(
     if text := spec.note():
         note(f"note: {text}")
     store = Store()
-    _train(specs, rule, store, load(spec.dataset).name)
+    _train(specs, rule, store, spec.loaded.name)
     dataset, ranked, found = _scored(specs, store)
     ranked["mark"] = _marks(ranked, dataset)
     wanted = [name for name in COLUMNS if name in ranked and (name != "row" or "file" not in ranked)]
@@ -151,11 +150,11 @@ def _read_top(top: str) -> int | None:
 
 def _in_folds(spec: "Spec", folds: int | None) -> tuple[list["Spec"], str]:
     """The runs, one a fold, and by which rule."""
-    from lnlib.data import FOLDER
-    from lnlib.papers.spec import Spec, load
+    from lnlib.data.own_files import is_own
+    from lnlib.papers.spec import Spec
 
-    dataset = load(spec.dataset)
-    images = len(dataset.train_labels) + spec.dataset.startswith(FOLDER) * len(dataset.test_labels)
+    dataset = spec.loaded
+    images = len(dataset.train_labels) + is_own(spec.dataset) * len(dataset.test_labels)
     chosen = folds
     if chosen is None:
         chosen = FOLDS if images <= MOST_FOLDED and dataset.num_clean is None else 1
@@ -196,7 +195,7 @@ def _stages(specs: Sequence["Spec"], name: str) -> dict[str, Sequence["Spec"]]:
 def _scored(specs: Sequence["Spec"], store: "Store") -> tuple["Dataset", "pd.DataFrame", "HeldOut | None"]:
     """The ranking, the data set whose rows it names, and with folds what it was made of."""
     from lnlib.analysis import detection
-    from lnlib.data import FOLDER
+    from lnlib.data.own_files import is_own
 
     logits = []
     for spec, result in zip(specs, store.obtain_together(specs), strict=True):
@@ -205,7 +204,7 @@ def _scored(specs: Sequence["Spec"], store: "Store") -> tuple["Dataset", "pd.Dat
         parts = {"training": "train", "validation": "validation", "test": "test"}
         if spec.folds > 1:
             parts = {"test": "test"}
-        elif not spec.dataset.startswith(FOLDER):
+        elif not is_own(spec.dataset):
             parts.pop("test")  # of a reader's own pictures their labels are no surer than those of the others
         logits.append({part: run.logits(split, network) for part, split in parts.items()})
     tasks = [spec.task() for spec in specs]

@@ -14,12 +14,11 @@ from lnlib.data.dataset import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     Dataset,
-    OnPicture,
     check_every_class,
     reading,
     stratified_order,
 )
-from lnlib.data.folder import decoded_once
+from lnlib.data.decoding import OnPicture, colour_once
 from lnlib.errors import DataUnavailable
 from lnlib.seeding import stream
 
@@ -62,7 +61,7 @@ def read_animal10n(
     order = counts[0] + stratified_order(labels[1], stream(0, "animal-10n meta"))
     clean, test = np.sort(order[:num_clean]), np.sort(order[num_clean:])
     train = np.concatenate([np.arange(counts[0]), clean])
-    pixels, true = decoded_once(folder, files, SIDE, progress), np.concatenate(labels)
+    pixels, true = colour_once(folder, files, SIDE, progress), np.concatenate(labels)
     paths = [file.relative_to(folder).as_posix() for file in files]
     return Dataset(
         name,

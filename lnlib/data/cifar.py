@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lnlib.data.dataset import IMAGENET_MEAN, IMAGENET_STD, Dataset, OnPicture, check_every_class, reading
-from lnlib.data.folder import decoded_once, train_and_test
+from lnlib.data.dataset import IMAGENET_MEAN, IMAGENET_STD, Dataset, check_every_class, reading
+from lnlib.data.decoding import OnPicture, colour_once
+from lnlib.data.listing import list_folder
 from lnlib.errors import DataUnavailable
 
 JPEG_TITLE = "CIFAR-10 (JPEG copy)"
@@ -68,11 +69,12 @@ def read_cifar_jpeg(folder: Path, name: str, progress: OnPicture | None = None) 
     """
     if not (folder / "train").is_dir() or not (folder / "test").is_dir():
         raise DataUnavailable(f"there is no {folder} with the folders train and test")
-    class_names, files, labels, num_train = train_and_test(folder)
+    listed = list_folder(folder)
+    class_names, paths, num_train = listed.class_names, listed.files, listed.splits.count("training")
+    labels = np.searchsorted(class_names, listed.classes)
     check_every_class("training", labels[:num_train], class_names, "add pictures")
     check_every_class("test", labels[num_train:], class_names, "add pictures")
-    images = torch.from_numpy(decoded_once(folder, files, SIDE, progress))
-    paths = tuple(file.relative_to(folder).as_posix() for file in files)
+    images = torch.from_numpy(colour_once(folder, [folder / path for path in paths], SIDE, progress))
     return Dataset(
         name,
         images[:num_train],

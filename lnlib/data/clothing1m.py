@@ -10,7 +10,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from lnlib.data.dataset import IMAGENET_MEAN, IMAGENET_STD, Dataset, OnPicture, reading
+from lnlib.data.dataset import IMAGENET_MEAN, IMAGENET_STD, Dataset, reading
+from lnlib.data.decoding import OnPicture
 from lnlib.data.lazy import LazyImages
 from lnlib.errors import DataUnavailable, InvalidValue
 

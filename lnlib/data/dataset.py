@@ -1,9 +1,10 @@
 """What a data set is, and what every source of one needs."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated
 
@@ -17,7 +18,7 @@ from torch import Tensor
 from lnlib.checks import Count, Finite, Positive, checked
 from lnlib.data.lazy import LazyImages
 from lnlib.data.reading import Reading
-from lnlib.errors import DataUnavailable, InvalidValue
+from lnlib.errors import DataUnavailable, InvalidValue, cause_of
 from lnlib.files import expanded
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -25,8 +26,6 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 METAINFONET_MEAN = (125.3 / 255, 123.0 / 255, 113.9 / 255)
 METAINFONET_STD = (63.0 / 255, 62.1 / 255, 66.7 / 255)
 """What Meta-Weight-Net's code scales CIFAR with, and with it MetaInfoNet."""
-OnPicture = Callable[[int, int], None]
-"""Called with the number done and the number in all while something is read that takes time."""
 
 
 @checked
@@ -115,6 +114,17 @@ class Dataset:
         """K."""
         return len(self.class_names)
 
+    @cached_property
+    def train_groups(self) -> NDArray[np.int64] | None:
+        """A number (N,) for each training image, the same where files have the same bytes; None where no two
+        do.
+
+        What has one number must not fall on both sides of a split.
+        """
+        if self.reading is None or not self.reading.contradictions + self.reading.duplicates:
+            return None
+        return self.reading.groups(self.train_files)
+
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """(C, H, W)."""
@@ -161,15 +171,42 @@ def stratified_order(labels: NDArray[np.int64], generator: np.random.Generator) 
     return by_class[np.lexsort((generator.random(len(labels)), place))]
 
 
+def held_out(
+    order: NDArray[np.int64],
+    count: int,
+    labels: NDArray[np.int64],
+    groups: NDArray[np.int64] | None = None,
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The first `count` rows of a stratified order, and the others, both in order.
+
+    A class that is not among the first sends its own first row ahead, so that three of a class are enough for
+    three parts. Rows with one number in `groups` (N,) stay together: where their group has no room left, the
+    next rows are held out in their place. `labels` (N,) are those of all rows.
+    """
+    _, first = np.unique(labels[order], return_index=True)
+    late = np.sort(first[first >= count])
+    order = np.concatenate([order[late], np.delete(order, late)])
+    if groups is None:
+        return order[:count], order[count:]
+    sizes, held, room = np.bincount(groups[order]), np.zeros(len(groups), dtype=bool), count
+    for row in order:
+        if not held[groups[row]] and sizes[groups[row]] <= room:
+            held[groups[row]] = True
+            room -= sizes[groups[row]]
+    inside = held[groups[order]]
+    return order[inside], order[~inside]
+
+
 def check_every_class(
     part: str, labels: NDArray[np.int64], class_names: tuple[str, ...], remedy: str
 ) -> None:
     """Raise `InvalidValue` where a part of the data has no example of some class."""
     counts = np.bincount(labels, minlength=len(class_names))
     if missing := [class_names[label] for label in np.flatnonzero(counts == 0)]:
+        more = f" and {len(missing) - 5} others" if len(missing) > 6 else ""
         raise InvalidValue(
             f"the {part} set needs an image of every class, its {len(labels)} have none of "
-            f"{', '.join(missing)}; {remedy}"
+            f"{', '.join(missing[:5] if more else missing)}{more}; {remedy}"
         )
 
 
@@ -186,16 +223,22 @@ def with_statistics(
 
     `files` names the pictures by row of `pixels`, where they came from files.
     """
-    histograms = [np.bincount(channel.ravel(), minlength=256) for channel in pixels[train].swapaxes(0, 1)]
-    levels = np.arange(256) / 255
+    chosen, levels = pixels[train], np.arange(256) / 255
+    # Block by block: counting makes eight bytes of each pixel.
+    blocks = np.array_split(chosen, len(chosen) // 1000 + 1)
+    histograms = [
+        sum(np.bincount(block[:, channel].ravel(), minlength=256) for block in blocks)
+        for channel in range(chosen.shape[1])
+    ]
     means = [float(np.average(levels, weights=counts)) for counts in histograms]
     variances = [
-        float(np.average((levels - mean) ** 2, weights=counts))
+        # A channel that is the same everywhere is only shifted.
+        float(np.average((levels - mean) ** 2, weights=counts)) if np.count_nonzero(counts) > 1 else 1.0
         for mean, counts in zip(means, histograms, strict=True)
     ]
     return Dataset(
         name,
-        torch.from_numpy(pixels[train]),
+        torch.from_numpy(chosen),
         torch.from_numpy(labels[train]),
         torch.from_numpy(pixels[test]),
         torch.from_numpy(labels[test]),
@@ -216,9 +259,3 @@ def reading(path: Path) -> Iterator[None]:
         raise DataUnavailable(f"there is no {path}") from error
     except (OSError, UnicodeDecodeError) as error:
         raise DataUnavailable(f"cannot read {path}: {cause_of(error)}") from error
-
-
-def cause_of(error: Exception) -> str:
-    """The last line of what went wrong: torchvision lists one line for each mirror it tried."""
-    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return text.strip().splitlines()[-1].strip("<>")

@@ -1,29 +1,25 @@
-"""The reader's own pictures: one folder per class."""
+"""The reader's own pictures: in one folder per class, or in a table of files and labels."""
 
-import hashlib
+import difflib
 import os
-import zipfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
-import platformdirs
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
 
 from lnlib.checks import Count, Part, Seed, checked
-from lnlib.data.dataset import (
-    Dataset,
-    OnPicture,
-    cause_of,
-    check_every_class,
-    stratified_order,
-    with_statistics,
-)
-from lnlib.data.reading import ClassCount, Reading
-from lnlib.errors import DataUnavailable, InvalidValue, LnlibError
-from lnlib.files import expanded, whole_file
+from lnlib.data.dataset import Dataset, check_every_class, held_out, stratified_order, with_statistics
+from lnlib.data.decoding import KEPT_FROM, OnPicture, decoded_once, unreadable_pictures
+from lnlib.data.listing import Layout, Listed, command, list_folder
+from lnlib.data.reading import ClassCount, Reading, Skipped, numbered, same_bytes
+from lnlib.data.table import list_table
+from lnlib.errors import DataUnavailable, InvalidValue
+from lnlib.files import expanded
 from lnlib.seeding import stream
+
+Unreadable = Literal["stop", "skip"]
 
 
 @checked
@@ -33,141 +29,140 @@ def image_folder(
     test_fraction: Part = 0.2,
     seed: Seed = 0,
     progress: OnPicture | None = None,
+    *,
+    layout: Layout = "auto",
+    unreadable: Unreadable = "stop",
 ) -> Dataset:
-    """The reader's own pictures: path/CLASS/*, or path/train/CLASS/* and path/test/CLASS/*.
+    """The reader's own pictures: path/CLASS/*, or path/train/CLASS/*, path/val/CLASS/* and path/test/CLASS/*.
 
-    In the first layout a stratified share `test_fraction` becomes the test set. Pictures are turned upright,
-    scaled so that the short side has `size` pixels, and cropped to the size × size in their centre, in colour
-    unless all of them are grey. `progress(done, total)` is called as they are read. Raises `DataUnavailable`
-    for a missing folder or pictures that cannot be read, `InvalidValue` for too few classes or pictures, a
-    bad size or share.
+    In the first layout a stratified share `test_fraction` becomes the test set. In the second it is what test
+    holds, or val where there is no test; else val's pictures join those of train. Pictures are turned
+    upright, laid on white where they are transparent, scaled so that the short side has `size` pixels, and
+    cropped to the size × size in their centre, in colour unless all of them are grey. `progress(done, total)`
+    is called as they are read. What was found and left out is the data set's `reading`; pictures with the
+    same bytes fall on one side of every split.
+
+    `layout="classes"` takes the folders in `path` for the classes even where they look like something else,
+    and `unreadable="skip"` leaves out pictures that cannot be read. Raises `DataUnavailable` for a missing
+    folder or pictures that cannot be read, `InvalidValue` for a folder that may be meant otherwise, too few
+    classes or pictures, a bad size or share.
     """
     root = expanded(path)
     if not root.is_dir():
-        raise DataUnavailable(f"there is no folder {root}; give the folder that holds one folder per class")
-    if (root / "train").is_dir() and (root / "test").is_dir():
-        class_names, files, labels, num_train = train_and_test(root)
-        train, test = np.split(np.arange(len(files)), [num_train])
-    else:
-        class_names = _class_folders(root)
-        files, labels = _pictures(root, class_names)
-        order = stratified_order(labels, stream(seed, "image folder test"))
-        num_test = round(test_fraction * len(files))
-        train, test = np.sort(order[num_test:]), np.sort(order[:num_test])
-    check_every_class("training", labels[train], class_names, "add pictures or remove the folder")
-    check_every_class("test", labels[test], class_names, "add pictures or remove the folder")
-    paths = tuple(file.relative_to(root).as_posix() for file in files)
+        raise DataUnavailable(no_folder(root))
+    return _data_set(root, root, list_folder(root, layout), size, test_fraction, seed, progress, unreadable)
+
+
+@checked
+def image_table(
+    file: str | os.PathLike[str],
+    size: Count = 28,
+    test_fraction: Part = 0.2,
+    seed: Seed = 0,
+    progress: OnPicture | None = None,
+    *,
+    path_column: str = "path",
+    label_column: str = "label",
+    split_column: str = "split",
+    unreadable: Unreadable = "stop",
+) -> Dataset:
+    """The pictures that a CSV table lists: the same data set as `image_folder` makes of the same files.
+
+    `path_column`, relative to the table's folder, and `label_column` are needed; `split_column` says train,
+    val or test where it is there. Commas, semicolons and tabs may part the columns. A line that says the same
+    as one before it is left out; one that gives the same file another label is a contradiction, and is kept.
+    Raises `DataUnavailable` for a missing or damaged table and pictures, `InvalidValue` for columns or cells
+    that are missing, and as `image_folder` does.
+    """
+    place = expanded(file)
+    listed = list_table(place, path_column, label_column, split_column)
+    return _data_set(place.parent, place, listed, size, test_fraction, seed, progress, unreadable)
+
+
+def no_folder(path: Path) -> str:
+    """The sentence for a folder that is not there: a file in its place, or the nearest name."""
+    if path.is_file():
+        tabular = path.suffix.lower() in (".csv", ".tsv")
+        fitting = f"csv:{path}" if tabular else f"folder:{path.absolute().parent.parent}"
+        return f"{path} is a file, no folder; try {command(fitting)}"
+    missing = path.absolute()
+    while not missing.parent.is_dir():
+        missing = missing.parent
+    rest = path.absolute().relative_to(missing)
+    names = [one.name for one in os.scandir(missing.parent) if one.is_dir()]
+    near = difflib.get_close_matches(missing.name, names, n=1)
+    hint = (
+        f"did you mean {command(f'folder:{missing.with_name(near[0]) / rest}')}"
+        if near
+        else ("give the folder that holds one folder per class")
+    )
+    return f"there is no folder {path}; {hint}"
+
+
+def _data_set(
+    root: Path,
+    place: Path,
+    listed: Listed,
+    size: int,
+    test_fraction: float,
+    seed: int,
+    progress: OnPicture | None,
+    unreadable: Unreadable,
+) -> Dataset:
+    paths = [root / file for file in listed.files]
+    decoded = decoded_once(place, paths, size, progress, KEPT_FROM)
+    if decoded.faults and unreadable == "stop":
+        way_out = "repair or remove them, or leave them out with --unreadable skip"
+        raise unreadable_pictures(place, paths, decoded.faults, way_out)
+    skipped = [Skipped(listed.files[row], f"unreadable: {cause}") for row, cause in decoded.faults.items()]
+    whole = np.setdiff1d(np.arange(len(paths)), list(decoded.faults))
+    files = [listed.files[row] for row in whole]
+    named = [listed.classes[row] for row in whole]
+    digests = [decoded.digests[row] for row in whole]
+    class_names = listed.class_names
+    numbers = {name: number for number, name in enumerate(class_names)}
+    labels = np.array([numbers[name] for name in named], dtype=np.int64)
+    splits, groups = np.array(listed.splits, dtype=object)[whole], numbered(digests)
+    train, test = _parts(splits, labels, groups, class_names, test_fraction, seed)
+    for part, rows in (("training", train), ("test", test)):
+        check_every_class(part, labels[rows], class_names, "add pictures or remove the folder")
     counts = [np.bincount(labels[rows], minlength=len(class_names)).tolist() for rows in (train, test)]
-    classes = tuple(map(ClassCount, class_names, *counts))
-    dataset = with_statistics(
-        root.name, decode(root, files, size, progress), labels, train, test, class_names, files=paths
+    reading = Reading(
+        str(place.absolute()),
+        listed.layout,
+        tuple(map(ClassCount, class_names, *counts)),
+        tuple(sorted([*listed.skipped, *skipped], key=lambda one: one.file)),
+        *same_bytes(files, named, digests),
     )
-    return replace(dataset, reading=Reading(str(root.absolute()), "a folder for each class", classes))
+    pixels = decoded.pixels[whole] if len(whole) < len(paths) else decoded.pixels
+    name = place.stem if place.is_file() else place.resolve().name
+    dataset = with_statistics(name, pixels, labels, train, test, class_names, tuple(files))
+    return replace(dataset, reading=reading)
 
 
-def train_and_test(root: Path) -> tuple[tuple[str, ...], list[Path], NDArray[np.int64], int]:
-    """The classes of root/train/CLASS/* and root/test/CLASS/*, the picture files with their labels, those of
-    train first, and how many these are. Raises `InvalidValue` where classes differ or there are no pictures.
-    """
-    class_names = _class_folders(root / "train")
-    if odd := set(class_names) ^ set(_class_folders(root / "test")):
-        raise InvalidValue(
-            f"train and test of {root} must hold the same classes, but only one of them has "
-            f"{', '.join(sorted(odd))}; add or remove these folders"
-        )
-    train_files, train_labels = _pictures(root / "train", class_names)
-    test_files, test_labels = _pictures(root / "test", class_names)
-    labels = np.concatenate([train_labels, test_labels])
-    return class_names, train_files + test_files, labels, len(train_files)
-
-
-def _class_folders(root: Path) -> tuple[str, ...]:
-    # Editors and notebooks leave hidden folders behind.
-    names = sorted(
-        entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith(".")
+def _parts(
+    splits: NDArray[np.object_],
+    labels: NDArray[np.int64],
+    groups: NDArray[np.int64],
+    class_names: tuple[str, ...],
+    test_fraction: float,
+    seed: int,
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The rows of training and test pictures: as the splits have it, else a stratified share for the test."""
+    there = {*splits.tolist()}
+    own = "test" if "test" in there else "validation" if "validation" in there else None
+    needed, places = (
+        (2, "to train on and to validate") if own else (3, "to train on, to validate and to test")
     )
-    if len(names) < 2:
-        raise InvalidValue(
-            f"{root} must hold at least 2 folders, one per class, got {len(names)}"
-            f"{' (' + names[0] + ')' if names else ''}; add folders"
-        )
-    return tuple(names)
-
-
-def _pictures(root: Path, class_names: tuple[str, ...]) -> tuple[list[Path], NDArray[np.int64]]:
-    """The picture files below the class folders, by torchvision's rule, and their labels."""
-    from torchvision.datasets.folder import IMG_EXTENSIONS, make_dataset
-
-    classes = {name: label for label, name in enumerate(class_names)}
-    found = make_dataset(str(root), classes, extensions=IMG_EXTENSIONS, allow_empty=True)
-    visible = [(Path(file), label) for file, label in found if not Path(file).name.startswith(".")]
-    if not visible:
-        raise InvalidValue(f"there is no picture under {root}; put some into each of its class folders")
-    return [file for file, _ in visible], np.array([label for _, label in visible], dtype=np.int64)
-
-
-def decode(root: Path, files: list[Path], size: int, progress: OnPicture | None = None) -> NDArray[np.uint8]:
-    """Pictures (N, C, size, size), C being 1 where all of them are grey and 3 elsewhere.
-
-    Raises `DataUnavailable` where some cannot be read: how many, and which first.
-    """
-    decoded, faults = [], []
-    for done, file in enumerate(files, start=1):
-        try:
-            decoded.append(_picture(file, size))
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            faults.append(f"{file} ({cause_of(error)})")
-        if progress:
-            progress(done, len(files))
-    if faults:
-        raise DataUnavailable(
-            f"{len(faults)} of {len(files)} pictures under {root} cannot be read, the first is {faults[0]}; "
-            "repair or remove them"
-        )
-    channels = max(len(picture) for picture in decoded)
-    return np.stack([np.broadcast_to(picture, (channels, size, size)) for picture in decoded])
-
-
-def decoded_once(
-    folder: Path, files: list[Path], side: int, progress: OnPicture | None = None
-) -> NDArray[np.uint8]:
-    """Pictures in colour (N, 3, side, side), from the user's cache folder where the files' names, sizes and
-    dates are as they were when these pictures were decoded. Raises as `decode`.
-    """
-    place = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:16]
-    cache = platformdirs.user_cache_path("lnlib", appauthor=False) / f"decoded-{place}.npz"
-    listing = _listing(files)
-    try:
-        with open(cache, "rb") as file, np.load(file, allow_pickle=False) as kept:
-            if kept["listing"] == listing:
-                pixels: NDArray[np.uint8] = kept["pixels"]
-                return pixels
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        pass  # not there, or damaged: it is written again
-    pixels = decode(folder, files, side, progress)
-    pixels = np.ascontiguousarray(np.broadcast_to(pixels, (len(pixels), 3, side, side)))
-    try:
-        with whole_file(cache) as new:
-            np.savez(new, listing=np.array(listing), pixels=pixels)
-    except LnlibError:
-        pass  # the cache is a convenience
-    return pixels
-
-
-def _listing(files: list[Path]) -> str:
-    """A hash of the files' names, sizes and dates."""
-    digest = hashlib.sha256()
-    for file in files:
-        status = os.stat(file)
-        digest.update(f"{file}|{status.st_size}|{status.st_mtime_ns}\n".encode(errors="surrogateescape"))
-    return digest.hexdigest()
-
-
-def _picture(file: Path, size: int) -> NDArray[np.uint8]:
-    with Image.open(file) as opened:
-        if opened.mode.startswith(("I", "F")):
-            raise ValueError("it has more than 8 bits per channel; save it with 8")
-        upright = ImageOps.exif_transpose(opened)
-        colour = upright.convert("L" if upright.mode in ("1", "L") else "RGB")
-        pixels = np.asarray(ImageOps.fit(colour, (size, size), Image.Resampling.BILINEAR))
-    return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+    rows = np.flatnonzero(splits != own)
+    for number, name in enumerate(class_names):
+        if (count := len(np.unique(groups[rows][labels[rows] == number]))) < needed:
+            raise InvalidValue(
+                f"every class needs at least {needed} different pictures {places}, {name} has {count}; add "
+                "pictures or remove the folder"
+            )
+    if own:
+        return rows, np.flatnonzero(splits == own)
+    order = stratified_order(labels, stream(seed, "image folder test"))
+    held, left = held_out(order, max(round(test_fraction * len(labels)), len(class_names)), labels, groups)
+    return np.sort(left), np.sort(held)

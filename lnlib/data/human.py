@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from lnlib.data.cifar import old_pickles
-from lnlib.data.dataset import Dataset, cause_of
-from lnlib.errors import DataUnavailable
+from lnlib.data.dataset import Dataset
+from lnlib.errors import DataUnavailable, cause_of
 
 TRUE_LABELS = "clean_label"
 # The files hold NumPy arrays, which `torch.load` builds only where it is told that it may.

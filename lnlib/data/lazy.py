@@ -10,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from lnlib.checks import Count, checked
+from lnlib.data.decoding import FAULTS, opened
 from lnlib.errors import DataUnavailable
 
 
@@ -44,9 +45,9 @@ class LazyImages:
 
     def _picture(self, file: str) -> np.ndarray:
         try:
-            with Image.open(self.root / file) as opened:
-                colour = opened.convert("RGB").resize((self.side, self.side), Image.Resampling.BILINEAR)
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            with opened(self.root / file) as picture:
+                colour = picture.convert("RGB").resize((self.side, self.side), Image.Resampling.BILINEAR)
+        except FAULTS as error:
             raise DataUnavailable(
                 f"{self.root / file} cannot be read as a picture; put the published file in its place"
             ) from error

@@ -1,6 +1,6 @@
 """What was found where a reader's own pictures lie: which are used, what was left out, which are the same."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -50,8 +50,29 @@ class Reading:
     def groups(self, files: Sequence[str]) -> NDArray[np.int64]:
         """A number for each file, the same for files with the same bytes: they must not be split up."""
         first = {file: group[0] for group in self.contradictions + self.duplicates for file in group}
-        numbers: dict[str, int] = {}
-        return np.array([numbers.setdefault(first.get(file, file), len(numbers)) for file in files])
+        return numbered([first.get(file, file) for file in files])
+
+
+def numbered(keys: Sequence[str]) -> NDArray[np.int64]:
+    """A number for each key (N,), from 0 in the order in which they come; equal ones for equal keys."""
+    numbers: dict[str, int] = {}
+    return np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int64)
+
+
+def same_bytes(
+    files: Sequence[str], labels: Sequence[str], digests: Sequence[str]
+) -> tuple[tuple[tuple[str, ...], ...], tuple[tuple[str, ...], ...]]:
+    """Contradictions and duplicates as `Reading` has them, in the files' order."""
+    rows = defaultdict(list)
+    for row, digest in enumerate(digests):
+        rows[digest].append(row)
+    contradictions: list[tuple[str, ...]] = []
+    duplicates: list[tuple[str, ...]] = []
+    for group in rows.values():
+        if len(group) > 1:
+            one_label = len({labels[row] for row in group}) == 1
+            (duplicates if one_label else contradictions).append(tuple(files[row] for row in group))
+    return tuple(contradictions), tuple(duplicates)
 
 
 @checked

@@ -17,36 +17,31 @@ import numpy as np
 
 from lnlib.checks import checked
 from lnlib.data import animal10n, idx
+from lnlib.data import own_files as own
 from lnlib.data.cifar import JPEG_TITLE, old_pickles, read_cifar, read_cifar_jpeg
 from lnlib.data.clothing1m import has_lists, read_clothing1m
-from lnlib.data.dataset import (
-    Dataset,
-    DatasetInfo,
-    OnPicture,
-    cause_of,
-    data_root,
-    stratified_order,
-    with_statistics,
-)
-from lnlib.data.folder import image_folder
+from lnlib.data.dataset import Dataset, DatasetInfo, data_root, stratified_order, with_statistics
+from lnlib.data.decoding import OnPicture
 from lnlib.data.human import with_human_labels
-from lnlib.errors import DataUnavailable, unknown_name
+from lnlib.errors import DataUnavailable, cause_of, unknown_name
 from lnlib.seeding import stream
 
 DataName = Annotated[str, "try 'digits', or 'folder:' and a path"]
-FOLDER = "folder:"
-"""What stands before a path where a data set's name is asked for."""
 
 
 @checked
-def load(name: DataName, progress: OnPicture | None = None) -> Dataset:
-    """The data set of a name that `available` lists, or "folder:PATH" for `image_folder(PATH)`.
+def load(name: DataName, progress: OnPicture | None = None, **options: Any) -> Dataset:
+    """The data set of a name that `available` lists, "folder:PATH" for `image_folder(PATH)`, or "csv:FILE"
+    for `image_table(FILE)`; `options` are those of these two.
 
     Downloads nothing. `progress(done, total)` is called while pictures are decoded or counted. Raises
-    `UnknownName` for another name, and `DataUnavailable` when files are missing, cut short or damaged.
+    `UnknownName` for another name or option, and `DataUnavailable` when files are missing, cut short or
+    damaged.
     """
-    if name.startswith(FOLDER):
-        return image_folder(name.removeprefix(FOLDER), progress=progress)
+    read = own.read_options(name, options)
+    if source := own.source_of(name):
+        reader, path = source
+        return reader(path, progress=progress, **read)
     wanted = _named(name)
     if isinstance(wanted, _Bundled):
         return _digits()
@@ -333,7 +328,7 @@ _KNOWN: tuple[_Bundled | _Download | _LaidOut, ...] = (
 def _named(name: str) -> _Bundled | _Download | _LaidOut:
     known = {one.name: one for one in _KNOWN}
     if name not in known:
-        raise unknown_name("data set", name, known)
+        raise own.slip(name) or unknown_name("data set", name, known)
     return known[name]
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from lnlib import noise
 from lnlib.checks import Count, Factor, Part, Seed, Whole, checked
-from lnlib.data.dataset import Dataset, check_every_class, stratified_order
+from lnlib.data.dataset import Dataset, check_every_class, held_out, stratified_order
 from lnlib.data.lazy import LazyImages
 from lnlib.errors import InvalidValue, unknown_name
 from lnlib.seeding import stream
@@ -287,7 +287,8 @@ def split_rows(
     true, num_classes = dataset.train_labels.numpy(), dataset.num_classes
     num_train, num_validation = _sizes(len(true), train_size, validation, meta_size)
     order = stratified_order(true, stream(seed, "split"))
-    held, left = np.split(order, [num_validation])
+    groups = dataset.train_groups
+    held, left = held_out(order, num_validation, true, groups)
     # The meta set comes from the end, so that having one changes nothing else where there is room for both.
     from_end = left[::-1]
     meta = from_end[np.argsort(_rank_in_class(true[from_end]), kind="stable")[:meta_size]]
@@ -299,7 +300,8 @@ def split_rows(
             f"{meta_size} where {scarcest} has {most + 1} images beside the validation set; use at most "
             f"{num_classes * most}"
         )
-    train = left[~np.isin(left, meta)][:num_train]
+    same = left if groups is None else groups[left]
+    train = left[~np.isin(same, meta if groups is None else groups[meta])][:num_train]
     rows = {"validation": held, "training": train, "meta": meta}
     _check_parts(dataset, true, rows)
     if imbalance != 1:
@@ -336,7 +338,12 @@ def _check_parts(dataset: Dataset, labels: NDArray[np.int64], rows: Mapping[str,
     """Raise `InvalidValue` where a split lacks a class; there need be no meta set."""
     for part, chosen in rows.items():
         if part != "meta" or len(chosen):
-            check_every_class(part, labels[chosen], dataset.class_names, "make it larger")
+            remedy = "make it larger"
+            if np.bincount(labels, minlength=dataset.num_classes).min() < 2:
+                remedy = "add images, a class needs at least 2 of them beside those of the test set"
+            elif part == "validation" and len(chosen) < dataset.num_classes:
+                remedy = f"make it larger, at least one of each with --validation {dataset.num_classes}"
+            check_every_class(part, labels[chosen], dataset.class_names, remedy)
 
 
 def _splits(

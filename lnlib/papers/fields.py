@@ -22,8 +22,10 @@ class SpecFields(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     dataset: Annotated[
-        str, Field(description="Data set, see `lnlib data`, or folder:PATH for your own pictures.")
+        str,
+        Field(description="Data set, see `lnlib data`, or folder:PATH or csv:FILE for your own pictures."),
     ] = "digits"
+    dataset_options: Options = _options("your own pictures, as size=32")
     train_size: Annotated[Count | None, Field(description="Training examples; all unless given.")] = None
     validation: Annotated[Part | Count, Field(description="Share or number of images for validation.")] = 0.2
     folds: Annotated[

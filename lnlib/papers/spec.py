@@ -16,9 +16,9 @@ from torch import Tensor
 from lnlib import data, methods, noise
 from lnlib.catalog import METHODS, NETS, OPTIMIZERS, Entry
 from lnlib.checks import explained, fits
+from lnlib.data import own_files
 from lnlib.data.task import Task, given_task, make_task, split_rows
 from lnlib.errors import InvalidValue, unknown_name
-from lnlib.files import expanded
 from lnlib.optimizers import SGD, Adam
 from lnlib.papers.fields import Options, SpecFields
 from lnlib.training import Augmentation, CenterCrop, CropFlip, FlipCrop, Member, Run, Settings
@@ -35,7 +35,8 @@ AUGMENTATIONS: dict[bool | str, Augmentation | None] = {
 Start = Mapping[str, Mapping[str, Tensor]]
 """Weights by network, from which a run begins."""
 _OF_FOLDS = {
-    "dataset", "scaling", "noise", "rate", "noise_options", "seed", "folds", "train_size", "validation"
+    "dataset", "dataset_options", "scaling", "noise", "rate", "noise_options", "seed", "folds", "train_size",
+    "validation",
 }  # fmt: skip
 """What the tasks of all folds hang on."""
 _PART_OPTIONS = {"method_options", "net_options", "optimizer_options"}
@@ -93,6 +94,7 @@ class Spec(SpecFields):
                 f"folds have even classes and no meta set, got imbalance {spec.imbalance:g} and meta_size "
                 f"{spec.meta_size}; use folds=1"
             )
+        own_files.read_options(spec.dataset, spec.dataset_options)
         spec.sources()  # which checks the method and the settings, too
         return spec
 
@@ -142,11 +144,13 @@ class Spec(SpecFields):
         return {name: Spec.parse({**fields, "method": name, **self.source_options}) for name in names}
 
     def _folder_listing(self) -> str:
-        if not self.dataset.startswith(data.FOLDER):
-            return ""
-        root = expanded(self.dataset.removeprefix(data.FOLDER))
-        files = sorted(path for path in root.rglob("*") if path.is_file())
-        return repr([(str(path.relative_to(root)), *path.stat()[6:9:2]) for path in files])
+        stated = own_files.stated(self.dataset, self.dataset_options)
+        return repr(stated) if stated else ""
+
+    @property
+    def loaded(self) -> data.Dataset:
+        """The data set, kept while runs on it follow one another."""
+        return load(self.dataset, **self.dataset_options)
 
     @property
     def label(self) -> str:
@@ -160,16 +164,16 @@ class Spec(SpecFields):
 
     def note(self) -> str:
         """What the network does to images of this size, in words; empty when nothing."""
-        return self.member_parts()[1].net.note(load(self.dataset).image_shape)
+        return self.member_parts()[1].net.note(self.loaded.image_shape)
 
     def matrix(self) -> NDArray[Any]:
         """The transition matrix (K, K) of the spec."""
-        return noise.matrix(self.noise, self.rate, load(self.dataset).num_classes, **self.noise_options)
+        return noise.matrix(self.noise, self.rate, self.loaded.num_classes, **self.noise_options)
 
     @property
     def comes_noisy(self) -> bool:
         """Whether the data set's training labels are noisy already; loads the data."""
-        dataset = load(self.dataset)
+        dataset = self.loaded
         return dataset.num_clean is not None or dataset.given_labels is not None
 
     def task(self) -> Task:
@@ -182,7 +186,7 @@ class Spec(SpecFields):
         return make_task(self._scaled(), self.matrix(), self.seed, **self._splits())
 
     def _scaled(self) -> data.Dataset:
-        dataset = load(self.dataset)
+        dataset = self.loaded
         return _as_metainfonet(dataset) if self.scaling == "metainfonet" else dataset
 
     def sizes(self) -> Sizes:
@@ -190,7 +194,7 @@ class Spec(SpecFields):
         if self.folds > 1:
             task = self.task()
             return Sizes(len(task.train), len(task.validation), len(task.test))
-        dataset = load(self.dataset)
+        dataset = self.loaded
         if self.imbalance != 1:
             rows = split_rows(dataset, self.seed, **self._splits())
             return Sizes(len(rows["training"]), len(rows["validation"]), len(dataset.test_labels))
@@ -235,9 +239,9 @@ class Spec(SpecFields):
 
 
 @lru_cache(maxsize=2)
-def load(name: str) -> data.Dataset:
+def load(name: str, **options: Any) -> data.Dataset:
     """The data set called `name`, kept while runs on it follow one another."""
-    return data.load(name)
+    return data.load(name, **options)
 
 
 @lru_cache(maxsize=2)
@@ -247,7 +251,7 @@ def _fold_tasks(of_folds: str) -> tuple[Task, ...]:
     """
     spec = Spec.model_validate_json(of_folds)
     dataset = spec._scaled()
-    if spec.dataset.startswith(data.FOLDER):
+    if own_files.is_own(spec.dataset):
         dataset = data.pooled(dataset)
     matrix = None if spec.noise == GIVEN else spec.matrix()
     size, validation = spec.train_size, spec.validation

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from lnlib import data, noise
-from lnlib.data import folder as pictures
+from lnlib.data import decoding as pictures
 from lnlib.data.animal10n import CLASS_NAMES, read_animal10n
 from lnlib.data.task import given_task, make_task
 from lnlib.errors import DataUnavailable, InvalidValue

@@ -31,7 +31,9 @@ INNER = ("methods", "nets", "training")
 """Where functions are equations and loops, whose numbers may be tensors: only the classes are checked."""
 NO_ARGUMENTS = {
     "Batch, ClassCount, Decomposition, Epoch, NoiseFacts, TrainingData, Visible": "the library makes them",
-    "read_animal10n, read_clothing1m, decode, decoded_once": "behind `load` and `image_folder`",
+    "read_animal10n, read_clothing1m, colour_once, decode, decoded_once, pixels_of, held_out": (
+        "behind `load` and `image_folder`"
+    ),
     "describe, with_threads": "of the machine, not of a learning problem",
 }
 LEGAL: dict[tuple[str, str], tuple[Any, ...]] = {

@@ -14,7 +14,7 @@ import torchvision.datasets
 from PIL import Image
 
 from lnlib import data, noise
-from lnlib.data import folder as pictures
+from lnlib.data import decoding as pictures
 from lnlib.data.task import make_task
 from lnlib.errors import DataUnavailable, InvalidValue
 

@@ -216,8 +216,15 @@ def test_sizes_that_cannot_be_are_refused(digits, options, message):
 
 def test_a_class_with_too_few_examples_is_named():
     matrix = noise.uniform(0.4, 2)
-    with pytest.raises(InvalidValue, match="validation set needs an image of every class, its 40 have none"):
-        make_task(blobs([200, 2]), matrix, 0, validation=40)
+    two = make_task(blobs([200, 2]), matrix, 0, validation=40)  # one to train on and one to validate
+    assert [int((split == 1).sum()) for split in (two.truth.train_labels, two.truth.validation_labels)] == [
+        1,
+        1,
+    ]
+    with pytest.raises(InvalidValue, match=r"its 161 have none of class 1; .* at least 2 of them beside"):
+        make_task(blobs([200, 1]), matrix, 0, validation=40)
+    with pytest.raises(InvalidValue, match=r"validation set .* its 2 have none .* with --validation 3"):
+        make_task(blobs([20, 20, 20]), noise.uniform(0.4, 3), 0, validation=2)
     with pytest.raises(InvalidValue, match=r"meta_size 10 where class 1 has 2 images .* use at most 2"):
         make_task(blobs([200, 3]), matrix, 0, meta_size=10)
     most = make_task(blobs([200, 3]), matrix, 0, meta_size=2)

@@ -29,8 +29,8 @@ def write_report(path: Path | str, suspects: pd.DataFrame, dataset: Dataset, fac
     """Write the first suspects (at most 500) as one HTML file; raises as `whole_file`.
 
     `suspects` has the columns of `detection.suspects` or `suspects_of_folds`, and `mark`; `facts` are lines
-    of small print. A file's picture is read again, larger than the network saw it, and is black where it can no
-    longer be read.
+    of small print. A file's picture is read again, larger than the network saw it, and black where that
+    fails.
     """
     first = suspects.head(MOST)
     shown = f"{len(first)} of {len(suspects)}" if len(first) < len(suspects) else f"{len(first)}"

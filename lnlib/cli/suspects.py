@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from lnlib.analysis.detection import HeldOut
     from lnlib.data.dataset import Dataset
     from lnlib.papers.spec import Spec
-    from lnlib.papers.store import Store
+    from lnlib.papers.store import Result, Store
     from lnlib.training import Epoch
 
 FOLDS, MOST_FOLDED = 5, 20_000
@@ -75,6 +75,7 @@ def suspects(
     from lnlib.analysis import detection
     from lnlib.device import default_device, describe
     from lnlib.files import check_writable, write_csv
+    from lnlib.papers.health import complaints
     from lnlib.papers.store import Store
 
     most = _read_top(top)
@@ -91,8 +92,10 @@ def suspects(
     if text := spec.note():
         note(f"note: {text}")
     store = Store()
-    _train(specs, rule, store, spec.loaded.name)
-    dataset, ranked, found = _scored(specs, store)
+    results = _train(specs, rule, store, spec.loaded.name)
+    for complaint in dict.fromkeys(text for result in results for text in complaints(result)):
+        note(f"warning: {complaint}")
+    dataset, ranked, found = _scored(results)
     ranked["mark"] = _marks(ranked, dataset)
     wanted = [name for name in COLUMNS if name in ranked and (name != "row" or "file" not in ranked)]
     listed = ranked.head(len(ranked) if most is None else most)
@@ -170,8 +173,8 @@ def _in_folds(spec: "Spec", folds: int | None) -> tuple[list["Spec"], str]:
     return parsed, rule
 
 
-def _train(specs: Sequence["Spec"], rule: str, store: "Store", name: str) -> None:
-    """Train what is missing, those first that the runs begin from."""
+def _train(specs: Sequence["Spec"], rule: str, store: "Store", name: str) -> "list[Result]":
+    """The runs' results; what is missing is trained, those first that the runs begin from."""
     from lnlib.papers.runner import outlook
 
     seconds = outlook([specs], [], store).seconds
@@ -185,6 +188,7 @@ def _train(specs: Sequence["Spec"], rule: str, store: "Store", name: str) -> Non
 
             store.obtain_together(chosen, on_epochs=told, on_wait=say_waiting)
             update(chosen[0].epochs)
+    return store.obtain_together(specs)
 
 
 def _stages(specs: Sequence["Spec"], name: str) -> dict[str, Sequence["Spec"]]:
@@ -192,14 +196,14 @@ def _stages(specs: Sequence["Spec"], name: str) -> dict[str, Sequence["Spec"]]:
     return {**firsts, name: specs}
 
 
-def _scored(specs: Sequence["Spec"], store: "Store") -> tuple["Dataset", "pd.DataFrame", "HeldOut | None"]:
+def _scored(results: "Sequence[Result]") -> tuple["Dataset", "pd.DataFrame", "HeldOut | None"]:
     """The ranking, the data set whose rows it names, and with folds what it was made of."""
     from lnlib.analysis import detection
     from lnlib.data.own_files import is_own
 
     logits = []
-    for spec, result in zip(specs, store.obtain_together(specs), strict=True):
-        run = result.run()
+    for result in results:
+        spec, run = result.spec, result.run()
         network = "predictor" if "predictor" in run.nets else None
         parts = {"training": "train", "validation": "validation", "test": "test"}
         if spec.folds > 1:
@@ -207,9 +211,9 @@ def _scored(specs: Sequence["Spec"], store: "Store") -> tuple["Dataset", "pd.Dat
         elif not is_own(spec.dataset):
             parts.pop("test")  # of a reader's own pictures their labels are no surer than those of the others
         logits.append({part: run.logits(split, network) for part, split in parts.items()})
-    tasks = [spec.task() for spec in specs]
+    tasks = [result.spec.task() for result in results]
     dataset = tasks[0].dataset
-    if len(specs) == 1:
+    if len(results) == 1:
         return dataset, detection.suspects(tasks[0], logits[0]), None
     found = detection.held_out(tasks, [own["test"] for own in logits])
     return dataset, detection.suspects_of_folds(dataset, found), found

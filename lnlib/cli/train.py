@@ -19,6 +19,7 @@ COLUMNS = {
     "validation_accuracy": "noisy validation accuracy",
     "test_accuracy": "test accuracy",
     "memorized_bits": "memorised bits per label",
+    "singular_batches": "batches without some class",
 }
 """What `train` prints of an epoch."""
 
@@ -30,6 +31,7 @@ def train(spec: "Spec", as_json: AsJson = False) -> None:
     The run is kept in LNLIB_RUNS (by default runs/): what exists is shown at once, what was interrupted goes
     on.
     """
+    from lnlib.papers.health import complaints
     from lnlib.papers.store import Store
 
     if text := spec.note():
@@ -45,14 +47,18 @@ def train(spec: "Spec", as_json: AsJson = False) -> None:
     device = result.circumstances.device
     evaluated = result.history[result.history["validation_accuracy"].notna()]
     epochs = {"best": result.best.to_dict(), "last": evaluated.iloc[-1].to_dict()}
+    faults = complaints(result)
+    for text in faults:
+        note(f"warning: {text}")
     if as_json:
         facts = {"run": spec.model_dump(mode="json"), "fingerprint": spec.fingerprint, "device": device}
-        return print_json(facts | epochs)
+        return print_json(facts | epochs | {"warnings": faults})
     say(f"{spec.label} · {device}")
     print_table(
         [
             {"": label} | {name: three_digits(row[column]) for name, row in epochs.items()}
             for column, label in COLUMNS.items()
+            if column in evaluated
         ]
     )
 

@@ -163,8 +163,18 @@ class Spec(SpecFields):
         return f"{method} · {self.dataset} · {noise}{tail} · seed {self.seed}{fold}"
 
     def note(self) -> str:
-        """What the network does to images of this size, in words; empty when nothing."""
-        return self.member_parts()[1].net.note(self.loaded.image_shape)
+        """What is to be known before training, in words: what the network does to images of this size, and
+        whether the noise leaves nothing to learn from; empty when nothing.
+        """
+        num_classes = self.loaded.num_classes
+        texts = [self.member_parts()[1].net.note(self.loaded.image_shape)]
+        # Symmetric noise of a rate below 1 leaves the true class the likeliest; pair and flip warn themselves.
+        if self.noise == "uniform" and self.rate >= (num_classes - 1) / num_classes - 1e-9:
+            texts.append(
+                f"at noise rate {self.rate:g} of {num_classes} classes each wrong class is as likely as the "
+                "true one, or likelier: no method can tell them apart without clean data"
+            )
+        return "; ".join(filter(None, texts))
 
     def matrix(self) -> NDArray[Any]:
         """The transition matrix (K, K) of the spec."""

@@ -47,6 +47,12 @@ def loss_score(
     return cross_entropy(logits.double(), given)
 
 
+SCORES: Mapping[str, Score] = {"loss": loss_score, "distance": gradient_distance}
+"""By the names that the command line has for them. In `figures/suspects.csv` the loss finds more, most of all
+where the network is often wrong itself: a prediction that is sure of another class has nearly the largest
+distance, whatever it thinks of the given one."""
+
+
 class HeldOut(NamedTuple):
     """What networks said of images that they had not seen: rows (N,) of the data set, ascending, their given
     labels (N,), logits (N, K), and the number (N,) of the fold, from 1.

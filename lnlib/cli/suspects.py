@@ -15,7 +15,7 @@ from lnlib.errors import InvalidValue, unknown_name
 if TYPE_CHECKING:
     import pandas as pd
 
-    from lnlib.analysis.detection import HeldOut
+    from lnlib.analysis.detection import HeldOut, Score
     from lnlib.data.dataset import Dataset
     from lnlib.papers.spec import Spec
     from lnlib.papers.store import Result, Store
@@ -54,6 +54,10 @@ def suspects(
             f"one split, with its own training images. {FOLDS} up to {MOST_FOLDED} images, else 1."
         ),
     ] = None,
+    score: Annotated[
+        str,
+        typer.Option(help="Rank by the loss of the given label, or by the distance of LIMIT's gradients."),
+    ] = "loss",
     top: Annotated[str, typer.Option(help="How many to list, the most suspicious first, or all.")] = "50",
     output: Annotated[Path, typer.Option(help="File for the list.")] = Path("suspects.csv"),
     report: Annotated[
@@ -65,9 +69,9 @@ def suspects(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Find wrong labels: train LIMIT, and rank the images by how far its gradients are from their labels'.
+    """Find wrong labels: train LIMIT, and rank the images by how unlikely its predictor finds their labels.
 
-    Of another method its own prediction takes the place of that of LIMIT's predictor.
+    Another method's own prediction takes the place of the predictor's.
 
     A noise rate corrupts so many labels first, to see how many are found. The runs are kept in LNLIB_RUNS (by
     default runs/): what was interrupted goes on.
@@ -79,6 +83,8 @@ def suspects(
     from lnlib.papers.store import Store
 
     most = _read_top(top)
+    if score not in detection.SCORES:
+        raise unknown_name("score", score, detection.SCORES)
     for name, path in (("output", output), ("report", report), ("export", export and export[1])):
         if path and path.is_dir():
             raise InvalidValue(f"{name} must be a file, got the folder {path}; name a file in it")
@@ -95,7 +101,7 @@ def suspects(
     results = _train(specs, rule, store, spec.loaded.name)
     for complaint in dict.fromkeys(text for result in results for text in complaints(result)):
         note(f"warning: {complaint}")
-    dataset, ranked, found = _scored(results)
+    dataset, ranked, found = _scored(results, detection.SCORES[score])
     ranked["mark"] = _marks(ranked, dataset)
     wanted = [name for name in COLUMNS if name in ranked and (name != "row" or "file" not in ranked)]
     listed = ranked.head(len(ranked) if most is None else most)
@@ -106,7 +112,8 @@ def suspects(
         from lnlib.analysis.report import write_report
 
         net = spec.member_parts()[1].net.label
-        text = f"{spec.member_parts()[0].label}, {net}, {spec.epochs} epochs, seed {spec.seed}, {device}"
+        method = f"{spec.member_parts()[0].label}, ranked by {score}"
+        text = f"{method}, {net}, {spec.epochs} epochs, seed {spec.seed}, {device}"
         write_report(report, listed, dataset, [rule, text])
     if export and found:
         _write_cleanlab(export[1], found, dataset)
@@ -196,7 +203,9 @@ def _stages(specs: Sequence["Spec"], name: str) -> dict[str, Sequence["Spec"]]:
     return {**firsts, name: specs}
 
 
-def _scored(results: "Sequence[Result]") -> tuple["Dataset", "pd.DataFrame", "HeldOut | None"]:
+def _scored(
+    results: "Sequence[Result]", score: "Score"
+) -> tuple["Dataset", "pd.DataFrame", "HeldOut | None"]:
     """The ranking, the data set whose rows it names, and with folds what it was made of."""
     from lnlib.analysis import detection
     from lnlib.data.own_files import is_own
@@ -214,9 +223,9 @@ def _scored(results: "Sequence[Result]") -> tuple["Dataset", "pd.DataFrame", "He
     tasks = [result.spec.task() for result in results]
     dataset = tasks[0].dataset
     if len(results) == 1:
-        return dataset, detection.suspects(tasks[0], logits[0]), None
+        return dataset, detection.suspects(tasks[0], logits[0], score), None
     found = detection.held_out(tasks, [own["test"] for own in logits])
-    return dataset, detection.suspects_of_folds(dataset, found), found
+    return dataset, detection.suspects_of_folds(dataset, found, score), found
 
 
 def _marks(ranked: "pd.DataFrame", dataset: "Dataset") -> list[str]:

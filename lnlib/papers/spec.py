@@ -168,7 +168,7 @@ class Spec(SpecFields):
         """
         num_classes = self.loaded.num_classes
         texts = [self.member_parts()[1].net.note(self.loaded.image_shape)]
-        # Symmetric noise of a rate below 1 leaves the true class the likeliest; pair and flip warn themselves.
+        # Symmetric noise below rate 1 leaves the true class the likeliest; pair and flip warn themselves.
         if self.noise == "uniform" and self.rate >= (num_classes - 1) / num_classes - 1e-9:
             texts.append(
                 f"at noise rate {self.rate:g} of {num_classes} classes each wrong class is as likely as the "

@@ -1,8 +1,10 @@
 """Which ranking finds planted wrong labels best: `python -m tests.benchmarks.suspects` writes
 figures/suspects.csv, one row a ranking, data set, noise, rate and seed.
 
-Each image is scored by LIMIT with five folds, by LIMIT with one split, and by cross-entropy with five folds;
-the out-of-fold probabilities of both are ranked by cleanlab, too. Runs are kept in LNLIB_RUNS.
+Each image is scored by LIMIT with five folds, by LIMIT with one split, and by cross-entropy with five folds:
+by the distance of the gradients, and by the loss, which ranks as cleanlab's self-confidence does. The
+out-of-fold probabilities of both are ranked by cleanlab's confident learning, too. Runs are kept in
+LNLIB_RUNS.
 """
 
 from argparse import ArgumentParser
@@ -57,16 +59,16 @@ def rankings(fields: Mapping[str, Any], store: Store) -> Iterator[tuple[str, np.
             logits.append(run.logits("test", "predictor" if method == "limit" else None))
         found = detection.held_out(tasks, logits)
         wrong = (found.labels != tasks[0].dataset.train_labels[found.rows]).numpy()
-        score = detection.gradient_distance if method == "limit" else detection.loss_score
-        yield f"{label}, {FOLDS} folds", score(found.logits, found.labels).numpy(), wrong
+        for kind, score in (("distance", detection.gradient_distance), ("loss", detection.loss_score)):
+            yield f"{label}, {kind}, {FOLDS} folds", score(found.logits, found.labels).numpy(), wrong
         probabilities, labels = torch.softmax(found.logits.double(), dim=1).numpy(), found.labels.numpy()
         # What `CleanLearning` does: the issues that confident learning finds come first, by their quality.
         issues = find_label_issues(labels, probabilities, n_jobs=1)
         yield f"cleanlab on {label}", issues - get_label_quality_scores(labels, probabilities), wrong
-    yield one_split(fields, store)
+    yield from one_split(fields, store)
 
 
-def one_split(fields: Mapping[str, Any], store: Store) -> tuple[str, np.ndarray, np.ndarray]:
+def one_split(fields: Mapping[str, Any], store: Store) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """The same images, four fifths of which LIMIT is trained on."""
     sizes = {"train_size": K_POOL * 4 // 5, "validation": K_POOL // 5} if "train_size" in fields else {}
     spec = Spec.parse({**fields, "method": "limit", **sizes})
@@ -75,8 +77,9 @@ def one_split(fields: Mapping[str, Any], store: Store) -> tuple[str, np.ndarray,
         "training": run.logits("train", "predictor"),
         "validation": run.logits("validation", "predictor"),
     }
-    frame = detection.evaluation_frame(detection.suspects(run.task, logits), run.task)
-    return "LIMIT, one split", frame["score"].to_numpy(), frame["wrong"].to_numpy()
+    for kind, score in (("distance", detection.gradient_distance), ("loss", detection.loss_score)):
+        frame = detection.evaluation_frame(detection.suspects(run.task, logits, score), run.task)
+        yield f"LIMIT, {kind}, one split", frame["score"].to_numpy(), frame["wrong"].to_numpy()
 
 
 def main() -> None:

@@ -68,8 +68,7 @@ def test_wrong_labels_in_the_readers_own_pictures_come_first(pictures: Path, tmp
         assert suspect.file.startswith(f"{suspect.given}/")
         assert {suspect.given, suspect.suggested} == {"dark", "bright"}
         assert suspect.given_probability < 0.5 < suspect.suggested_probability
-        # Of two classes the distance is √2 times what the given label's probability lacks.
-        assert suspect.score == pytest.approx(2**0.5 * (1 - suspect.given_probability))
+        assert suspect.score == pytest.approx(-np.log(suspect.given_probability))
     assert len(frame) == 50 and list(frame["rank"]) == list(range(1, 51))
     assert f"the first 50 of 80 are in {output}" in result.stdout
     assert "5 folds: each of 80 images is scored by a network that never saw it (the default" in result.stderr
@@ -80,6 +79,10 @@ def test_wrong_labels_in_the_readers_own_pictures_come_first(pictures: Path, tmp
     assert "AUC" not in result.stdout
     again = invoke(*options)
     assert again.stdout == result.stdout and "all are trained already" in again.stderr
+    invoke(*options, "--score", "distance")
+    shares = 1 - read_csv(output)["given_probability"]
+    # Of two classes the distance is √2 times what the given label's probability lacks.
+    assert read_csv(output)["score"].tolist() == pytest.approx((2**0.5 * shares).tolist())
 
 
 @pytest.mark.parametrize("folds", [1, 3])
@@ -173,6 +176,7 @@ def test_corrupted_digits_are_found_and_the_auc_is_told(tmp_path: Path) -> None:
         (["--set", "betta=1"], "did you mean 'beta'"),
         (["--epochs", "0"], "epochs"),
         (["--folds", "0"], "folds"),
+        (["--score", "losses"], "did you mean 'loss'"),
         (["--top", "some"], "top must be at least 1, or all, got some"),
         (["--export", "csv", "x.npz"], "csv"),
         (["--folds", "1", "--export", "cleanlab", "x.npz"], "out-of-fold probabilities, got --folds 1"),

@@ -20,6 +20,7 @@ from cleanlab.filter import find_label_issues
 from cleanlab.rank import get_label_quality_scores
 
 from lnlib.analysis import detection
+from lnlib.files import write_csv
 from lnlib.papers.spec import Spec
 from lnlib.papers.store import Store
 
@@ -82,6 +83,21 @@ def one_split(fields: Mapping[str, Any], store: Store) -> Iterator[tuple[str, np
         yield f"LIMIT, {kind}, one split", frame["score"].to_numpy(), frame["wrong"].to_numpy()
 
 
+def measured(fields: Mapping[str, Any], store: Store) -> Iterator[dict[str, Any]]:
+    """How well each ranking finds the labels planted in one condition."""
+    for name, scores, wrong in rankings(fields, store):
+        planted = int(wrong.sum())
+        yield {
+            **{key: fields[key] for key in ("dataset", "noise", "rate", "seed")},
+            "images": len(wrong),
+            "planted": planted,
+            "ranking": name,
+            "auc": detection.evaluation_auc(scores, wrong),
+            "precision_at_planted": detection.evaluation_precision(scores, wrong, planted),
+            "precision_at_50": detection.evaluation_precision(scores, wrong, 50),
+        }
+
+
 def main() -> None:
     parser = ArgumentParser(description=__doc__)
     parser.add_argument("datasets", nargs="*", default=list(SETTINGS))
@@ -91,23 +107,10 @@ def main() -> None:
     store, rows = Store(), []
     for dataset, seed in product(arguments.datasets, arguments.seeds):
         for fields in conditions(dataset, seed):
-            for name, scores, wrong in rankings(fields, store):
-                rows.append(
-                    {
-                        **{key: fields[key] for key in ("dataset", "noise", "rate", "seed")},
-                        "images": len(wrong),
-                        "planted": int(wrong.sum()),
-                        "ranking": name,
-                        "auc": detection.evaluation_auc(scores, wrong),
-                        "precision_at_planted": detection.evaluation_precision(
-                            scores, wrong, int(wrong.sum())
-                        ),
-                    }
-                )
-                print(*rows[-1].values(), flush=True)
-            frame = pd.DataFrame(rows)
+            rows.extend(measured(fields, store))
+            print(pd.DataFrame(rows).tail(8).to_string(index=False, header=False), flush=True)
             arguments.output.parent.mkdir(parents=True, exist_ok=True)
-            frame.to_csv(arguments.output, index=False, float_format="%.4f")
+            write_csv(arguments.output, pd.DataFrame(rows), float_format="%.4f")
 
 
 if __name__ == "__main__":

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from lnlib.data import Reading
+
 Update = Callable[..., None]
 """Moves a bar: `update(done, label=None)`."""
 WIDE = 100_000
@@ -104,6 +106,14 @@ def print_table(rows: Sequence[Mapping[str, object]]) -> None:
         padded = (cell + " " * (width - cell_len(cell)) for cell, width in zip(line, widths, strict=True))
         print("  ".join(padded).rstrip())
     sys.stdout.flush()
+
+
+def print_reading(reading: "Reading | None") -> None:
+    """Print what was found where a reader's own pictures lie; nothing for other data."""
+    if reading is not None:
+        say(f"{reading.place}: {reading.layout}")
+        print_table(reading.class_rows())
+        print_table(reading.other_rows())
 
 
 def console(**options: Any) -> "Console":

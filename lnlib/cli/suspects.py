@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lnlib.cli.options import AsJson, takes_spec
-from lnlib.cli.output import Update, note, print_json, print_table, progress, say
+from lnlib.cli.output import Update, note, print_json, print_reading, print_table, progress, say
 from lnlib.cli.papers import duration
 from lnlib.cli.runs import say_waiting
 from lnlib.errors import InvalidValue, unknown_name
@@ -97,6 +97,8 @@ def suspects(
         raise InvalidValue("an export holds out-of-fold probabilities, got --folds 1; try --folds 5")
     if text := spec.note():
         note(f"note: {text}")
+    if not as_json:
+        print_reading(spec.loaded.reading)
     store = Store()
     results = _train(specs, rule, store, spec.loaded.name)
     for complaint in dict.fromkeys(text for result in results for text in complaints(result)):
@@ -126,6 +128,7 @@ def suspects(
             "auc": facts.get("auc"),
             "precision": facts.get("precision"),
             "output": output,
+            "reading": spec.loaded.reading,
             "report": report,
             "export": export and export[1],
         }

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from lnlib.cli.options import AsJson, takes_spec
-from lnlib.cli.output import note, print_json, print_table, progress, say
+from lnlib.cli.output import note, print_json, print_reading, print_table, progress, say
 from lnlib.cli.runs import say_waiting, three_digits
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ def train(spec: "Spec", as_json: AsJson = False) -> None:
 
     if text := spec.note():
         note(f"note: {text}")
+    if not as_json:
+        print_reading(spec.loaded.reading)
     with progress() as begin:
         update = begin(spec.label, spec.epochs)
         result = Store().obtain(
@@ -52,7 +54,7 @@ def train(spec: "Spec", as_json: AsJson = False) -> None:
         note(f"warning: {text}")
     if as_json:
         facts = {"run": spec.model_dump(mode="json"), "fingerprint": spec.fingerprint, "device": device}
-        return print_json(facts | epochs | {"warnings": faults})
+        return print_json(facts | epochs | {"warnings": faults, "reading": spec.loaded.reading})
     say(f"{spec.label} · {device}")
     print_table(
         [

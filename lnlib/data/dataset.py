@@ -180,19 +180,26 @@ def held_out(
     """The first `count` rows of a stratified order, and the others, both in order.
 
     A class that is not among the first sends its own first row ahead, so that three of a class are enough for
-    three parts. Rows with one number in `groups` (N,) stay together: where their group has no room left, the
-    next rows are held out in their place. `labels` (N,) are those of all rows.
+    three parts. Rows with one number in `groups` (N,) stay together and come after those that are alone; so
+    that every class is held out, there may be a few rows more. `labels` (N,) are those of all rows.
     """
+    sizes = (
+        np.ones(len(order), dtype=np.int64) if groups is None else np.bincount(groups[order])[groups[order]]
+    )
+    order = np.concatenate([order[sizes == 1], order[sizes > 1]])
     _, first = np.unique(labels[order], return_index=True)
     late = np.sort(first[first >= count])
     order = np.concatenate([order[late], np.delete(order, late)])
-    if groups is None:
+    if groups is None or not (sizes > 1).any():
         return order[:count], order[count:]
-    sizes, held, room = np.bincount(groups[order]), np.zeros(len(groups), dtype=bool), count
-    for row in order:
-        if not held[groups[row]] and sizes[groups[row]] <= room:
-            held[groups[row]] = True
-            room -= sizes[groups[row]]
+    counts, held = np.bincount(groups[order]), np.zeros(len(groups), dtype=bool)
+    _, first = np.unique(labels[order], return_index=True)
+    held[groups[order[first if len(first) <= count else first[:0]]]] = True
+    room = count - counts[held[: len(counts)]].sum()
+    for group in groups[order]:
+        if not held[group] and counts[group] <= room:
+            held[group] = True
+            room -= counts[group]
     inside = held[groups[order]]
     return order[inside], order[~inside]
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import IO
 
@@ -41,9 +42,7 @@ AT_ONCE = 64
 def formats() -> tuple[str, ...]:
     """Those of `FORMATS` that the installed Pillow reads, HEIF with pillow-heif."""
     with contextlib.suppress(ImportError):
-        from pillow_heif import register_heif_opener
-
-        register_heif_opener()
+        import_module("pillow_heif").register_heif_opener()
     Image.init()
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
@@ -91,12 +90,13 @@ def pixels_of(picture: Image.Image, size: int) -> NDArray[np.uint8]:
     """
     if picture.mode.startswith(("I", "F")):
         raise ValueError("it has more than 8 bits per channel; save it with 8")
-    upright = ImageOps.exif_transpose(picture)
-    grey = upright.mode in ("1", "L", "LA", "La")
-    if upright.has_transparency_data:
-        layer = upright.convert("RGBA")
-        upright = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
-    plain = upright.convert("L" if grey else "RGB")
+    ImageOps.exif_transpose(picture, in_place=True)
+    grey, wanted = picture.mode in ("1", "L", "LA", "La"), picture
+    if picture.has_transparency_data:
+        layer = picture.convert("RGBA")
+        wanted = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
+    mode = "L" if grey else "RGB"
+    plain = wanted if wanted.mode == mode else wanted.convert(mode)
     pixels = np.asarray(ImageOps.fit(plain, (size, size), Image.Resampling.BILINEAR))
     return pixels[None] if grey else pixels.transpose(2, 0, 1)
 
@@ -120,7 +120,8 @@ def decode(files: Sequence[Path], size: int, progress: OnPicture | None = None) 
     def read(rows: range) -> range:
         for row in rows:
             try:
-                content = files[row].read_bytes()
+                with open(files[row], "rb") as file:
+                    content = file.read()
                 digests[row] = hashlib.sha256(content).hexdigest()
                 with opened(io.BytesIO(content)) as picture:
                     decoded = pixels_of(picture, size)

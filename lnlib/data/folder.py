@@ -1,6 +1,5 @@
 """The reader's own pictures: in one folder per class, or in a table of files and labels."""
 
-import difflib
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -12,10 +11,10 @@ from numpy.typing import NDArray
 from lnlib.checks import Count, Part, Seed, checked
 from lnlib.data.dataset import Dataset, check_every_class, held_out, stratified_order, with_statistics
 from lnlib.data.decoding import KEPT_FROM, OnPicture, decoded_once, unreadable_pictures
-from lnlib.data.listing import Layout, Listed, command, list_folder
+from lnlib.data.listing import Layout, Listed, list_folder, missing_folder
 from lnlib.data.reading import ClassCount, Reading, Skipped, numbered, same_bytes
 from lnlib.data.table import list_table
-from lnlib.errors import DataUnavailable, InvalidValue
+from lnlib.errors import InvalidValue
 from lnlib.files import expanded
 from lnlib.seeding import stream
 
@@ -49,7 +48,7 @@ def image_folder(
     """
     root = expanded(path)
     if not root.is_dir():
-        raise DataUnavailable(no_folder(root))
+        raise missing_folder(root)
     return _data_set(root, root, list_folder(root, layout), size, test_fraction, seed, progress, unreadable)
 
 
@@ -77,26 +76,6 @@ def image_table(
     place = expanded(file)
     listed = list_table(place, path_column, label_column, split_column)
     return _data_set(place.parent, place, listed, size, test_fraction, seed, progress, unreadable)
-
-
-def no_folder(path: Path) -> str:
-    """The sentence for a folder that is not there: a file in its place, or the nearest name."""
-    if path.is_file():
-        tabular = path.suffix.lower() in (".csv", ".tsv")
-        fitting = f"csv:{path}" if tabular else f"folder:{path.absolute().parent.parent}"
-        return f"{path} is a file, no folder; try {command(fitting)}"
-    missing = path.absolute()
-    while not missing.parent.is_dir():
-        missing = missing.parent
-    rest = path.absolute().relative_to(missing)
-    names = [one.name for one in os.scandir(missing.parent) if one.is_dir()]
-    near = difflib.get_close_matches(missing.name, names, n=1)
-    hint = (
-        f"did you mean {command(f'folder:{missing.with_name(near[0]) / rest}')}"
-        if near
-        else ("give the folder that holds one folder per class")
-    )
-    return f"there is no folder {path}; {hint}"
 
 
 def _data_set(

@@ -1,9 +1,10 @@
 """What lies in a folder: every file is a picture of a class and a split, or left out with a reason."""
 
+import difflib
 import os
 import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -257,9 +258,8 @@ def _splits(root: Path, tree: _Tree) -> dict[str, str]:
         if whole and "training" in found.values():
             return found
     if with_classes and (len(found) == len(names) or any(tree.folders[name].holds_classes for name in like)):
-        best = next(
-            (name for name in with_classes if SPLITS.get(name.lower()) == "training"), with_classes[0]
-        )
+        roles = {name: SPLITS[_LIKE_A_SPLIT.findall(name)[0].lower()] for name in with_classes}
+        best = min(with_classes, key=lambda name: ORDER.index(roles[name]))
         others = ", ".join(name for name in names if name != best)
         raise InvalidValue(
             f"{best} of {root} looks like a split with a folder per class, beside {others}, which is none; "
@@ -322,3 +322,33 @@ def said_of(splits: Mapping[str, str]) -> str:
 def command(source: Path | str) -> str:
     """The option that names a folder, or any source by its name, as a shell takes it."""
     return f"--dataset {shlex.quote(source if isinstance(source, str) else f'folder:{source}')}"
+
+
+def instead_of(file: Path) -> str:
+    """The option that fits a file: a table, or the folder above it that holds folders."""
+    if file.suffix.lower() in (".csv", ".tsv"):
+        return command(f"csv:{file}")
+    above = file.absolute().parent
+    holds_folders = any(entry.is_dir() for entry in os.scandir(above))
+    return command(above if holds_folders else above.parent)
+
+
+def missing_folder(path: Path) -> DataUnavailable:
+    """The error for a folder that is not there: what fits the file in its place, or the nearest name."""
+    if path.is_file():
+        return DataUnavailable(f"{path} is a file, no folder; try {instead_of(path)}")
+    hint = "give the folder that holds one folder per class, as --dataset folder:path/to/pictures"
+    if near := nearest(path, os.path.isdir):
+        hint = f"did you mean {command(near)}?"
+    return DataUnavailable(f"there is no folder {path}; {hint}")
+
+
+def nearest(path: Path, fits: Callable[[Path], bool]) -> Path | None:
+    """The path with its first name that is not there replaced by the one that is most like it."""
+    missing = path.absolute()
+    while not missing.parent.is_dir():
+        missing = missing.parent
+    there = [one.name for one in os.scandir(missing.parent)] if os.access(missing.parent, os.R_OK) else []
+    near = difflib.get_close_matches(missing.name, there)
+    found = [missing.with_name(name) / path.absolute().relative_to(missing) for name in near]
+    return next(filter(fits, found), None)

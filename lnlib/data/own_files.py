@@ -1,6 +1,7 @@
 """The reader's own files by name: "folder:PATH" and "csv:FILE", their options, and slips in writing them."""
 
 import inspect
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 from lnlib.checks import explained, fits
 from lnlib.data.dataset import Dataset
 from lnlib.data.folder import image_folder, image_table
-from lnlib.data.listing import command, refuse_what_holds_everything, walk
+from lnlib.data.listing import command, instead_of, missing_folder, refuse_what_holds_everything, walk
 from lnlib.data.table import list_table
 from lnlib.errors import DataUnavailable, InvalidValue, LnlibError, unknown_name
 from lnlib.files import expanded
@@ -73,11 +74,11 @@ def read_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
 
 def stated(name: str, options: Mapping[str, Any]) -> list[tuple[str, int, float]]:
     """Names, sizes and dates of the files that a name leads to: what tells one state of them from another."""
-    source = source_of(name)
-    if source is None:
-        return []
-    reader, path = source
     try:
+        source = source_of(name)
+        if source is None:
+            return []
+        reader, path = source
         if reader is image_folder:
             refuse_what_holds_everything(path, options.get("layout", "auto"))
             root, files = path, walk(path)[0]
@@ -107,11 +108,10 @@ def slip(name: str) -> LnlibError | None:
         if name.strip() and path.is_dir():
             return InvalidValue(f"{name!r} is a folder of yours, no name of a data set; try {command(path)}")
         if path.is_file():
-            fitting = (
-                f"{TABLE}{path}" if path.suffix.lower() in (".csv", ".tsv") else path.absolute().parent.parent
-            )
-            return InvalidValue(f"{name!r} is a file of yours, no name of a data set; try {command(fitting)}")
-    except (OSError, ValueError, InvalidValue):  # no path at all
+            return InvalidValue(f"{name!r} is a file, no name of a data set; try {instead_of(path)}")
+        if "/" in name or os.sep in name:
+            return missing_folder(path)
+    except (OSError, ValueError):  # no path at all; InvalidValue is a ValueError
         pass
     return None
 

@@ -42,6 +42,29 @@ class Reading:
     duplicates: tuple[tuple[str, ...], ...] = field(default=(), repr=False)
     """groups of files with the same bytes that have one label"""
 
+    def class_rows(self, most: int = 30) -> list[dict[str, object]]:
+        """A table of the pictures used: the first `most` classes, the others together, and all."""
+        listed, others = self.classes[:most], self.classes[most:]
+        sums = [(f"{len(others)} other classes", others)] * bool(others) + [("in all", self.classes)]
+        rows = [(one.name, one.training, one.test) for one in listed]
+        rows += [
+            (name, sum(one.training for one in some), sum(one.test for one in some)) for name, some in sums
+        ]
+        return [dict(zip(("class", "training", "test"), row, strict=True)) for row in rows]
+
+    def other_rows(self) -> list[dict[str, object]]:
+        """A table of what was left out and what is doubled; empty where there is neither."""
+        reasons = defaultdict(list)
+        for one in self.skipped:
+            reasons[f"left out: {one.reason}"].append(one.file)
+        for label, groups in (("different labels", self.contradictions), ("one label", self.duplicates)):
+            reasons[f"the same bytes under {label}"] += [file for group in groups for file in group]
+        return [
+            {"beside them": reason, "files": len(files), "the first": files[0]}
+            for reason, files in sorted(reasons.items(), key=lambda item: -len(item[1]))
+            if files
+        ]
+
     @property
     def skipped_counts(self) -> dict[str, int]:
         """How many were skipped for each reason, the most frequent first."""

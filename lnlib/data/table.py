@@ -4,7 +4,7 @@ import difflib
 import os
 from pathlib import Path
 
-from lnlib.data.listing import ORDER, SPLITS, Listed, said_of
+from lnlib.data.listing import ORDER, SPLITS, Listed, command, nearest, said_of
 from lnlib.data.reading import Skipped
 from lnlib.errors import DataUnavailable, InvalidValue, cause_of, shown
 from lnlib.files import read_csv
@@ -55,8 +55,10 @@ def _columns(file: Path, path: str, label: str, split: str) -> list[list[str]]:
             header = text.readline()
         table = read_csv(file, dtype=str, encoding="utf-8-sig", sep=max(",;\t", key=header.count))
     except FileNotFoundError as error:
+        near = nearest(file, os.path.isfile)
+        hint = f"did you mean {command(f'csv:{near}')}?" if near else "give a CSV file with the columns"
         raise DataUnavailable(
-            f"there is no table {file}; give a CSV file with the columns {path},{label}"
+            f"there is no table {file}; {hint}{'' if near else f' {path},{label}'}"
         ) from error
     except (OSError, ValueError) as error:  # pandas's errors and those of decoding are ValueErrors
         raise DataUnavailable(
@@ -65,10 +67,10 @@ def _columns(file: Path, path: str, label: str, split: str) -> list[list[str]]:
     table = table.fillna("")
     for name, flag in ((path, "path"), (label, "label")):
         if name not in table:
-            near = difflib.get_close_matches(name, [*map(str, table)], n=1, cutoff=0.4)
+            alike = difflib.get_close_matches(name, [*map(str, table)], n=1, cutoff=0.4)
             raise InvalidValue(
                 f"{file} must have a column {name}, got {', '.join(map(str, table))}; name it as "
-                f"--dataset-set {flag}_column={near[0] if near else table.columns[0]}"
+                f"--dataset-set {flag}_column={alike[0] if alike else table.columns[0]}"
             )
     cells = [table[name].tolist() for name in (path, label)]
     return [*cells, table[split].tolist() if split in table else [""] * len(table)]

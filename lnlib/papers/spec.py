@@ -163,18 +163,22 @@ class Spec(SpecFields):
         return f"{method} · {self.dataset} · {noise}{tail} · seed {self.seed}{fold}"
 
     def note(self) -> str:
-        """What is to be known before training, in words: what the network does to images of this size, and
-        whether the noise leaves nothing to learn from; empty when nothing.
+        """What is to be known before training, in words: what the network does to images of this size,
+        whether a batch can hold all classes, and whether the noise leaves nothing to learn from.
         """
-        num_classes = self.loaded.num_classes
-        texts = [self.member_parts()[1].net.note(self.loaded.image_shape)]
-        # Symmetric noise below rate 1 leaves the true class the likeliest; pair and flip warn themselves.
-        if self.noise == "uniform" and self.rate >= (num_classes - 1) / num_classes - 1e-9:
-            texts.append(
-                f"at noise rate {self.rate:g} of {num_classes} classes each wrong class is as likely as the "
-                "true one, or likelier: no method can tell them apart without clean data"
+        notes, classes = [self.member_parts()[1].net.note(self.loaded.image_shape)], self.loaded.num_classes
+        if classes > self.batch_size:
+            notes.append(
+                f"a batch of {self.batch_size} cannot hold an example of each of the {classes} classes; try "
+                f"--batch-size {2 * classes}"
             )
-        return "; ".join(filter(None, texts))
+        # Symmetric noise below rate 1 leaves the true class the likeliest; pair and flip warn themselves.
+        if self.noise == "uniform" and self.rate >= (classes - 1) / classes - 1e-9:
+            notes.append(
+                f"at noise rate {self.rate:g} of {classes} classes each wrong class is as likely as the true "
+                "one, or likelier: no method can tell them apart without clean data"
+            )
+        return "; ".join(filter(None, notes))
 
     def matrix(self) -> NDArray[Any]:
         """The transition matrix (K, K) of the spec."""
@@ -205,7 +209,7 @@ class Spec(SpecFields):
             task = self.task()
             return Sizes(len(task.train), len(task.validation), len(task.test))
         dataset = self.loaded
-        if self.imbalance != 1:
+        if self.imbalance != 1 or dataset.train_groups is not None:
             rows = split_rows(dataset, self.seed, **self._splits())
             return Sizes(len(rows["training"]), len(rows["validation"]), len(dataset.test_labels))
         # Clean examples among the training images hold the meta set, and are not trained on.

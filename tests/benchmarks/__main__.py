@@ -206,6 +206,17 @@ def store() -> Iterator[Figure]:
         yield at_most("store: listing 10 000 runs", time.perf_counter() - began, 2.0, "s")
 
 
+def folders() -> Iterator[Figure]:
+    """A folder of 50 000 JPEG files: listed, loaded first beside torchvision, and loaded again."""
+    from tests.benchmarks.folders import seconds_and_memory
+
+    measured = seconds_and_memory(ROUNDS - 2)
+    for name, bound in (("listing", 2.0), ("first load / torchvision", 1.0), ("peak memory, GB", 1.5)):
+        yield at_most(f"50 000 JPEG: {name}", measured.pop(name), bound, "s" if name == "listing" else "")
+    for name, value in measured.items():
+        yield Figure(f"50 000 JPEG: {name}", value, "s")
+
+
 def meta() -> Iterator[Figure]:
     """An iteration of MetaInfoNet against a plain step and against double backward with a rebuilt network.
 
@@ -315,6 +326,7 @@ BENCHMARKS: dict[str, Callable[[], Iterator[Figure]]] = {
     "cuda": cuda,
     "store": store,
     "detection": detection,
+    "folders": folders,
     "meta": meta,
 }
 

@@ -17,7 +17,12 @@ RINGS = {
             "device", "checks", "errors", "files", "seeding",
         ],
     },
-    "The course": {"course.": ["labs", "plots", "exercises", "quiz", "predict", "lessons", "exports"]},
+    "The course": {
+        "course.": [
+            "labs", "plots", "exercises", "quiz", "predict", "disagreements", "lessons", "exports", "folder",
+            "colab",
+        ],
+    },
     "The papers": {"": ["papers"]},
 }  # fmt: skip
 """By ring, the rooms in the order in which they are read; within a ring, imports point to the left."""

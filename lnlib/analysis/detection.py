@@ -4,7 +4,8 @@ LIMIT, section 4.1, Figure 4 and supplement C. The true labels, where they are k
 called `evaluation_...`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lnlib.checks import Count, checked
-from lnlib.data.task import Task
+from lnlib.data.dataset import Dataset
+from lnlib.data.task import Split, Task
 from lnlib.errors import InvalidValue, shown, unknown_name
 from lnlib.methods.base import cross_entropy, one_hot
 
@@ -45,14 +47,46 @@ def loss_score(
     return cross_entropy(logits.double(), given)
 
 
+SCORES: Mapping[str, Score] = {"loss": loss_score, "distance": gradient_distance}
+"""By the names that the command line has for them. In `figures/suspects.csv` LIMIT's loss finds more than its
+distance save under 30% pair noise on digits, and most of all where the network is often wrong itself: one
+that is sure of another class has nearly the largest distance, whatever it thinks of the given one.
+"""
+
+
+class HeldOut(NamedTuple):
+    """What networks said of images that they had not seen: rows (N,) of the data set, ascending, their given
+    labels (N,), logits (N, K), and the number (N,) of the fold, from 1.
+    """
+
+    rows: Tensor
+    labels: Tensor
+    logits: Tensor
+    fold: Tensor
+
+
+def held_out(tasks: Sequence[Task], logits: Sequence[Tensor]) -> HeldOut:
+    """Each image of `data.fold_tasks` once, with the logits (n, K) of the network that held it out, as
+    `run.logits("test", "predictor")` gives them. Raises `InvalidValue` for another number of logits.
+    """
+    for task, outputs in zip(tasks, logits, strict=True):
+        _check_number("held-out", task.test, outputs)
+    rows = torch.cat([task.test.index for task in tasks]).numpy()
+    _, first = np.unique(rows, return_index=True)  # two folds may share an image
+    fold = [torch.full((len(task.test),), number) for number, task in enumerate(tasks, start=1)]
+    columns = [task.test.index for task in tasks], [task.test.labels for task in tasks], logits, fold
+    return HeldOut(*(torch.cat([*column])[torch.from_numpy(first)] for column in columns))
+
+
 def suspects(task: Task, logits: Mapping[str, Tensor], score: Score = gradient_distance) -> pd.DataFrame:
     """The images of the parts that `logits` names, the most suspicious first; equal scores keep their order.
 
     `logits` maps "training", "validation" or "test" to a tensor (n, K), as `run.logits("train", "predictor")`
     gives it; of these only the given labels of the training part were trained on. Columns: rank (from 1),
-    part, row (of the data set's training images, or of its test images), given and predicted (class names,
-    the latter the largest logit), score; and file, where the images came from files. Raises `UnknownName` for
-    another part and `InvalidValue` for another number of logits.
+    part, row (of the data set's training images, or of its test images), given and suggested (class names,
+    the latter of the largest logit), their probabilities given_probability and suggested_probability, score;
+    and file, where the images came from files. Raises `UnknownName` for another part and `InvalidValue` for
+    another number of logits.
     """
     if not hasattr(task, "dataset") or not isinstance(logits, Mapping) or not logits:
         raise InvalidValue(
@@ -60,27 +94,55 @@ def suspects(task: Task, logits: Mapping[str, Tensor], score: Score = gradient_d
             'try suspects(run.task, {"training": run.logits("train")})'
         )
     splits = {"training": task.train, "validation": task.validation, "test": task.test}
-    names = np.array(task.dataset.class_names, dtype=object)
     parts = []
     for part, outputs in logits.items():
         if part not in splits:
             raise unknown_name("part of a task", part, splits)
-        split, files = splits[part], task.dataset.test_files if part == "test" else task.dataset.train_files
-        if len(outputs) != len(split):
-            raise InvalidValue(
-                f"the {part} part has {len(split)} images, got logits for {len(outputs)}; "
-                "take them from run.logits(...)"
-            )
-        columns = {
-            "part": part,
-            "row": split.index.numpy(),
-            "given": names[split.labels.numpy()],
-            "predicted": names[outputs.argmax(dim=1).numpy()],
-            "score": score(outputs, split.labels).numpy(),
-        }
-        if files:
-            columns["file"] = [files[row] for row in split.index.tolist()]
-        parts.append(pd.DataFrame(columns))
+        _check_number(part, split := splits[part], outputs)
+        parts.append(_scored(task.dataset, part, split.index, split.labels, outputs, score))
+    return _ranked(parts)
+
+
+def suspects_of_folds(dataset: Dataset, found: HeldOut, score: Score = gradient_distance) -> pd.DataFrame:
+    """The same of images that were held out of training, with their fold as one column more; `dataset` is
+    that of the folds' tasks.
+    """
+    frame = _scored(dataset, "held out", found.rows, found.labels, found.logits, score)
+    return _ranked([frame.assign(fold=found.fold.numpy())])
+
+
+def _check_number(part: str, split: Split, outputs: Tensor) -> None:
+    if len(outputs) != len(split):
+        raise InvalidValue(
+            f"the {part} part has {len(split)} images, got logits for {len(outputs)}; "
+            "take them from run.logits(...)"
+        )
+
+
+def _scored(
+    dataset: Dataset, part: str, rows: Tensor, labels: Tensor, logits: Tensor, score: Score
+) -> pd.DataFrame:
+    names, files = (
+        np.array(dataset.class_names, dtype=object),
+        dataset.test_files if part == "test" else dataset.train_files,
+    )
+    probabilities = torch.softmax(logits.double(), dim=1)
+    largest, suggested = probabilities.max(dim=1)
+    columns = {
+        "part": part,
+        "row": rows.numpy(),
+        "given": names[labels.numpy()],
+        "suggested": names[suggested.numpy()],
+        "given_probability": probabilities.gather(1, labels[:, None])[:, 0].numpy(),
+        "suggested_probability": largest.numpy(),
+        "score": score(logits, labels).numpy(),
+    }
+    if files:
+        columns["file"] = [files[row] for row in rows.tolist()]
+    return pd.DataFrame(columns)
+
+
+def _ranked(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
     frame = pd.concat(parts).sort_values("score", ascending=False, kind="stable", ignore_index=True)
     frame.insert(0, "rank", np.arange(1, len(frame) + 1))
     return frame
@@ -88,33 +150,32 @@ def suspects(task: Task, logits: Mapping[str, Tensor], score: Score = gradient_d
 
 @checked
 def first_of_each(suspects: pd.DataFrame, count: Count) -> pd.DataFrame:
-    """The `count` most suspicious images of each predicted class: all firsts by class, then all seconds.
+    """The `count` most suspicious images of each suggested class: all firsts by class, then all seconds.
 
     A score that saturates ranks by what a class's logits happen to reach, and the first suspects of all may
     then show two classes.
     """
-    places = suspects.groupby("predicted").cumcount()
-    order = suspects.assign(place=places)[places < count].sort_values(["place", "predicted"], kind="stable")
+    places = suspects.groupby("suggested").cumcount()
+    order = suspects.assign(place=places)[places < count].sort_values(["place", "suggested"], kind="stable")
     return order.drop(columns="place").reset_index(drop=True)
 
 
 def evaluation_frame(suspects: pd.DataFrame, task: Task) -> pd.DataFrame:
-    """The frame of `suspects` and a column `wrong`; raises `InvalidValue` where nobody knows the truth."""
+    """The frame of `suspects`, or of `suspects_of_folds` and one fold's task, and a column `wrong`; raises
+    `InvalidValue` where nobody knows the truth.
+    """
     if not task.truth.known:
         raise InvalidValue(
             f"an evaluation needs true labels, those of {task.dataset.name} are unknown; "
             "corrupt a data set that has them"
         )
-    truths = {
-        "training": (task.train, task.truth.train_labels),
-        "validation": (task.validation, task.truth.validation_labels),
-        "test": (task.test, task.test.labels),
-    }
-    marks = pd.concat(
-        pd.DataFrame({"part": part, "row": split.index.numpy(), "wrong": (split.labels != true).numpy()})
-        for part, (split, true) in truths.items()
-    )
-    return suspects.merge(marks, on=["part", "row"], validate="one_to_one")
+    names = np.array(task.dataset.class_names, dtype=object)
+    train, test = (names[labels.numpy()] for labels in (task.dataset.train_labels, task.dataset.test_labels))
+    true = [
+        (test if part == "test" else train)[row]
+        for part, row in zip(suspects["part"], suspects["row"], strict=True)
+    ]
+    return suspects.assign(wrong=suspects["given"].to_numpy() != np.array(true, dtype=object))
 
 
 def evaluation_auc(scores: Float[Scores, " examples"], wrong: Bool[Marks, " examples"]) -> float:

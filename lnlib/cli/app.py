@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from lnlib import __version__
-from lnlib.cli import course, data, papers, runs, train
+from lnlib.cli import course, data, papers, runs, suspects, train
 from lnlib.cli.output import discard_what_cannot_be_written, note, prepare_streams, say, warnings_as_notes
 from lnlib.course.folder import install
 from lnlib.errors import LnlibError
@@ -82,7 +82,7 @@ app.command(context_settings={"ignore_unknown_options": True})(course.lab)
 app.command()(course.doctor)
 app.add_typer(data.app, name="data")
 app.command()(train.train)
-app.command()(train.suspects)
+app.command()(suspects.suspects)
 app.command()(papers.figures)
 app.add_typer(course.labs, name="labs")
 app.add_typer(course.lessons, name="course")

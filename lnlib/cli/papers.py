@@ -118,11 +118,11 @@ def reproduce(
 def _outlook_text(outlook: "Outlook") -> str:
     """How far a table is and what it takes, in a line."""
     cells, runs = (f"{done} of {total}" for done, total in (outlook[:2], outlook[2:4]))
-    rest = f"; the rest takes about {_duration(outlook.seconds)} here" if outlook.seconds else ""
+    rest = f"; the rest takes about {duration(outlook.seconds)} here" if outlook.seconds else ""
     return f"{cells} cells and {runs} runs are made{rest}"
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """A time in words: "40 s", "12 min", "3.3 hours"."""
     minutes, hours = seconds / 60, seconds / 3600
     if minutes < 1.5:

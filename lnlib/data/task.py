@@ -27,7 +27,8 @@ class Split:
     """Some images of a data set's training or test part, with the labels that go with them.
 
     `pool` (M, C, H, W) holds the images of the whole part, shared by the splits; `index` (N,) tells the
-    split's rows of it, ascending; `labels` (N,) are given labels, and true ones in the meta and test sets.
+    split's rows of it, ascending; `labels` (N,) are given labels, and true ones in the meta and test sets
+    (but for those of `fold_tasks`).
     """
 
     pool: UInt8[Tensor, "pool channels height width"] | LazyImages = field(repr=False)
@@ -188,20 +189,9 @@ def make_task(
     Raises `InvalidValue` for a matrix that is none or does not fit the classes, sizes and imbalances that are
     too large or too small for every class to be in every split, and a bad seed.
     """
-    matrix = noise.validate(transition_matrix).copy()
-    if len(matrix) != dataset.num_classes:
-        raise InvalidValue(
-            f"the transition matrix has {len(matrix)} classes and {dataset.name} has {dataset.num_classes}; "
-            f"make it with num_classes={dataset.num_classes}"
-        )
-    if dataset.num_clean is not None or dataset.given_labels is not None:
-        raise InvalidValue(
-            f"noise needs true labels to corrupt, the training labels of {dataset.name} are noisy already; "
-            "use given_task"
-        )
+    given, matrix = given_labels(dataset, transition_matrix, seed)
     rows = split_rows(dataset, seed, train_size, validation, meta_size, imbalance)
-    given = noise.corrupt(dataset.train_labels.numpy(), matrix, seed)
-    return _known_task(dataset, given, matrix, seed, rows)
+    return known_task(dataset, given, matrix, seed, rows)
 
 
 @checked
@@ -227,9 +217,8 @@ def given_task(
     """
     if dataset.given_labels is not None:
         rows = split_rows(dataset, seed, train_size, 0.2 if validation is None else validation, meta_size)
-        given = dataset.given_labels.numpy()
-        counts = noise.confusion(dataset.train_labels, given, dataset.num_classes)
-        return _known_task(dataset, given, counts / counts.sum(axis=1, keepdims=True), seed, rows)
+        given, matrix = given_labels(dataset, None, seed)
+        return known_task(dataset, given, matrix, seed, rows)
     if dataset.num_clean is None:
         raise InvalidValue(f"{dataset.name} has true labels, expected noisy ones; use make_task")
     labels = dataset.train_labels.numpy()
@@ -263,6 +252,33 @@ def given_task(
         confusion=np.zeros((dataset.num_classes,) * 2, dtype=np.int64),
     )
     return _task(dataset, splits, truth, seed)
+
+
+def given_labels(
+    dataset: Dataset, transition_matrix: ArrayLike | None, seed: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """The given labels (N,) of all training images under a noise matrix (K, K), and the matrix; without one
+    the labels that the data set came with, and how often people gave each to each class.
+
+    Raises `InvalidValue` for a matrix that is none or does not fit, and for labels that are noisy already.
+    """
+    if transition_matrix is None and dataset.given_labels is not None:
+        given = dataset.given_labels.numpy()
+        counts = noise.confusion(dataset.train_labels, given, dataset.num_classes)
+        return given, counts / counts.sum(axis=1, keepdims=True)
+    unchanged = np.eye(dataset.num_classes)
+    matrix = noise.validate(unchanged if transition_matrix is None else transition_matrix).copy()
+    if len(matrix) != dataset.num_classes:
+        raise InvalidValue(
+            f"the transition matrix has {len(matrix)} classes and {dataset.name} has {dataset.num_classes}; "
+            f"make it with num_classes={dataset.num_classes}"
+        )
+    if dataset.num_clean is not None or dataset.given_labels is not None:
+        raise InvalidValue(
+            f"noise needs true labels to corrupt, the training labels of {dataset.name} are noisy already; "
+            "use given_task"
+        )
+    return noise.corrupt(dataset.train_labels.numpy(), matrix, seed), matrix
 
 
 @checked
@@ -348,7 +364,7 @@ def _splits(
     }
 
 
-def _known_task(
+def known_task(
     dataset: Dataset,
     given: NDArray[np.int64],
     matrix: NDArray[np.float64],

@@ -63,6 +63,14 @@ def _recovered(run: Run, network: str) -> float:
     return detection.evaluation_recovered(run.logits("train", network), given, true)
 
 
+def _suspects_auc(run: Run) -> float:
+    train, true = run.task.train, run.task.truth.train_labels
+    if "predictor" not in run.nets or torch.equal(train.labels, true):
+        return np.nan
+    scores = detection.gradient_distance(run.logits("train", "predictor"), train.labels)
+    return detection.evaluation_auc(scores.numpy(), (train.labels != true).numpy())
+
+
 MEASURES: Mapping[str, Callable[[Run], float]] = {
     "head": lambda run: float(_by_class(run)[:ENDS].mean()),
     "tail": lambda run: float(_by_class(run)[-ENDS:].mean()),
@@ -73,11 +81,13 @@ MEASURES: Mapping[str, Callable[[Run], float]] = {
     "large_losses": _large_losses,
     "recovered": lambda run: _recovered(run, "classifier"),
     "predictor_recovered": lambda run: _recovered(run, "predictor"),
+    "suspects_auc": _suspects_auc,
 }
 """Test accuracy on the largest and the smallest classes and over all classes alike; the mean weight of an
 example in the former two; how well weights tell right labels from wrong ones; LossNet's weight of a loss of 4
 nats over that of 0; the share of wrong labels in whose place the classifier, or LIMIT's predictor, says the
-true one. NaN for a method without.
+true one; how well the predictor's distance tells right training labels from wrong ones. NaN for a method
+without.
 """
 
 

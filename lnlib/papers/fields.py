@@ -28,6 +28,10 @@ class SpecFields(BaseModel):
     dataset_options: Options = _options("your own pictures, as size=32")
     train_size: Annotated[Count | None, Field(description="Training examples; all unless given.")] = None
     validation: Annotated[Part | Count, Field(description="Share or number of images for validation.")] = 0.2
+    folds: Annotated[
+        Count, Field(description="Cut the images into so many folds, one of which is held out.")
+    ] = 1
+    fold: Annotated[Whole, Field(description="Which of the folds is held out, from 0.")] = 0
     meta_size: Annotated[Whole, Field(description="Clean images kept apart, for methods that need some.")] = 0
     imbalance: Annotated[
         Factor, Field(description="How many times more images the largest class has than the smallest.")

@@ -194,8 +194,7 @@ def figure4(
     dataset: str, budget: Budget, store: Store, progress: OnProgress, by_class: bool = False
 ) -> FigureData:
     (result,) = _chosen(["limit-l-s"], dataset, budget, store, progress).values()
-    trained, states = result.spec.new_run(), result.best_states()
-    trained.set_weights({name: states[name] for name in trained.nets})  # older stores hold meters beside them
+    trained = result.run()
     task = trained.task
     logits = {name: trained.logits("train", name) for name in ("predictor", "classifier")}
     marked = detection.evaluation_frame(detection.suspects(task, {"training": logits["predictor"]}), task)
@@ -204,7 +203,7 @@ def figure4(
     recovered = {name: detection.evaluation_recovered(one, *labels) for name, one in logits.items()}
     top = detection.first_of_each(marked, EACH) if by_class else marked.head(SUSPECTS)
     images = task.dataset.train_images[top["row"].tolist()].numpy()
-    columns = top["predicted"].nunique() if by_class else 8
+    columns = top["suggested"].nunique() if by_class else 8
     drawing = plots.suspect_gallery(top.assign(row=range(len(top))), images, top["wrong"].tolist(), columns)
     whose = f"the {EACH} highest scores of each predicted class" if by_class else "the highest scores"
     words = (

@@ -23,6 +23,8 @@ from lnlib.papers.spec import Spec
 from lnlib.training.history import COLUMNS
 
 RECORD, BEST, ARRAYS, CHECKPOINT = "run.json", "best.pt", "arrays.npz", "checkpoint.pt"
+SWEEP = "sweep.pt"
+"""The checkpoint of runs that train together, in the folder of the first."""
 SPEC, SUMMARY, HISTORY, WHERE = "spec.json", "summary.json", "history.csv", "circumstances.json"
 OLDER = (SPEC, SUMMARY, HISTORY, WHERE)
 """What stood in place of `run.json` in the first format."""

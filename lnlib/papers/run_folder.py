@@ -6,9 +6,10 @@ and says that the run is finished.
 
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,11 @@ from torch import Tensor
 from lnlib.errors import CheckpointError, LnlibError
 from lnlib.files import whole_file
 from lnlib.papers import record
-from lnlib.papers.record import ARRAYS, BEST, CHECKPOINT, Circumstances, Damaged, Record
+from lnlib.papers.record import ARRAYS, BEST, CHECKPOINT, SWEEP, Circumstances, Damaged, Record
 from lnlib.papers.spec import Spec, Start
-from lnlib.training import Run, checkpoint
+from lnlib.training import Run, Runs, checkpoint
 from lnlib.training.evaluate import evaluate
+from lnlib.training.runs import Mode
 
 Arrays = Mapping[str, NDArray[Any]]
 States = dict[str, dict[str, Tensor]]
@@ -93,6 +95,13 @@ class Result:
         if not isinstance(states, dict) or not all(isinstance(state, dict) for state in states.values()):
             raise CheckpointError(f"the checkpoint {path} lacks a part; move it away to train from the start")
         return states
+
+    def run(self) -> Run:
+        """The run with these weights, to be asked more; raises as `best_states`."""
+        states = self.best_states()
+        begun = {name: states[name] for name in self.spec.member_parts()[0].warm_start}
+        run = self.spec.new_run(start=begun or None)
+        return run.set_weights({name: states[name] for name in run.nets})  # older stores hold meters, too
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """What `Store.obtain` was told to keep, by name; empty when nothing. Raises `LnlibError` where the
@@ -220,32 +229,74 @@ def _set_aside(path: Path, why: str) -> None:
 def prepared(spec: Spec, folder: Path, device: torch.device, start: Start | None) -> Run:
     """The run, where it was interrupted if it was; all that it will write has been tried."""
     run = spec.new_run(device, start)
-    record.write(Record(spec=spec.spelled_out()), folder)
-    with in_a_sentence(f"write {folder}"):
-        for name in (BEST, ARRAYS, CHECKPOINT):
-            if os.path.lexists(folder / name) and not (folder / name).is_file():
-                _set_aside(folder / name, f"{folder / name} is not a file")
-        for name in (BEST, ARRAYS, *record.OLDER):
-            (folder / name).unlink(missing_ok=True)
-        for name in (record.RECORD, BEST, ARRAYS, CHECKPOINT):
-            for unfinished in folder.glob(f".{name}.????????"):  # what a killed process was writing
-                if unfinished.is_file():
-                    unfinished.unlink()
+    _cleared(spec, folder)
     path = folder / CHECKPOINT
     if path.exists():
         try:
             run.load(path)
-            # Without these a run would train on, and fail at its end.
-            best = run.best, run.best_weights
-            if len(run.records) != run.state.epoch or (best[0] is None) != (best[1] is None):
-                raise CheckpointError(f"the checkpoint {path} lacks a part")
+            _check_whole(run, path)
         except CheckpointError as error:
             _set_aside(path, str(error).partition(";")[0])
             run = spec.new_run(device, start)
+    _try_weights(folder, run)
+    return run
+
+
+def prepared_together(
+    specs: Sequence[Spec], folders: Sequence[Path], device: torch.device, starts: Sequence[Start | None]
+) -> Runs:
+    """The same of runs with equal settings that train in one sweep, whose checkpoint is the first's."""
+    members = [spec.member(start) for spec, start in zip(specs, starts, strict=True)]
+    made = partial(Runs, members, device=device, **specs[0].settings())
+    for spec, folder in zip(specs, folders, strict=True):
+        _cleared(spec, folder)
+    path = folders[0] / SWEEP
+    runs = _loaded(made, path) if path.exists() else made()
+    for folder, run in zip(folders, runs, strict=True):
+        _try_weights(folder, run)
+    return runs
+
+
+def _loaded(made: Callable[..., Runs], path: Path) -> Runs:
+    fault = CheckpointError("")
+    modes: tuple[Mode, ...] = ("stacked", "solo")  # by the timing of the process that wrote it
+    for mode in modes:
+        try:
+            runs = made(mode=mode).load(path)
+            for run in runs:
+                _check_whole(run, path)
+            return runs
+        except CheckpointError as error:
+            fault = error
+    _set_aside(path, str(fault).partition(";")[0])
+    return made()
+
+
+def _cleared(spec: Spec, folder: Path) -> None:
+    """Begin a run's record, and clear away what another try has left."""
+    record.write(Record(spec=spec.spelled_out()), folder)
+    with in_a_sentence(f"write {folder}"):
+        for name in (BEST, ARRAYS, CHECKPOINT, SWEEP):
+            if os.path.lexists(folder / name) and not (folder / name).is_file():
+                _set_aside(folder / name, f"{folder / name} is not a file")
+        for name in (BEST, ARRAYS, *record.OLDER):
+            (folder / name).unlink(missing_ok=True)
+        for name in (record.RECORD, BEST, ARRAYS, CHECKPOINT, SWEEP):
+            for unfinished in folder.glob(f".{name}.????????"):  # what a killed process was writing
+                if unfinished.is_file():
+                    unfinished.unlink()
+
+
+def _check_whole(run: Run, path: Path) -> None:
+    # Without these a run would train on, and fail at its end.
+    if len(run.records) != run.state.epoch or (run.best is None) != (run.best_weights is None):
+        raise CheckpointError(f"the checkpoint {path} lacks a part")
+
+
+def _try_weights(folder: Path, run: Run) -> None:
     # Nobody should learn at the end that there is no room for the weights.
     _write_weights(folder, run.weights)
     (folder / BEST).unlink(missing_ok=True)
-    return run
 
 
 def _write_weights(folder: Path, states: Start | None) -> None:

@@ -34,6 +34,11 @@ AUGMENTATIONS: dict[bool | str, Augmentation | None] = {
 }
 Start = Mapping[str, Mapping[str, Tensor]]
 """Weights by network, from which a run begins."""
+_OF_FOLDS = {
+    "dataset", "dataset_options", "scaling", "noise", "rate", "noise_options", "seed", "folds", "train_size",
+    "validation",
+}  # fmt: skip
+"""What the tasks of all folds hang on."""
 _PART_OPTIONS = {"method_options", "net_options", "optimizer_options"}
 
 
@@ -57,6 +62,9 @@ class Spec(SpecFields):
     says nothing then, and there is no imbalance. `augment` is True for LIMIT's flips and crops on CIFAR,
     "reflect" for MetaInfoNet's; of Clothing1M "crop" takes LIMIT's crops, "center" MetaInfoNet's. `scaling`
     says by which mean and deviation images are normalised: the data set's own or those of "metainfonet".
+
+    With `folds` above 1 the run holds out one `fold` of the images (`data.fold_tasks`; of a reader's own
+    folder the test pictures are among them), and `train_size` is how many there are in all folds.
     """
 
     @classmethod
@@ -75,6 +83,16 @@ class Spec(SpecFields):
         if spec.noise == GIVEN and spec.imbalance != 1:
             raise InvalidValue(
                 f"labels that came noisy keep their class sizes, got imbalance {spec.imbalance:g}; use 1"
+            )
+        if spec.fold >= spec.folds:
+            raise InvalidValue(
+                f"fold counts from 0 and must be below the {spec.folds} folds, got {spec.fold}; "
+                f"use at most {spec.folds - 1}"
+            )
+        if spec.folds > 1 and (spec.imbalance != 1 or spec.meta_size):
+            raise InvalidValue(
+                f"folds have even classes and no meta set, got imbalance {spec.imbalance:g} and meta_size "
+                f"{spec.meta_size}; use folds=1"
             )
         own_files.read_options(spec.dataset, spec.dataset_options)
         spec.sources()  # which checks the method and the settings, too
@@ -141,17 +159,24 @@ class Spec(SpecFields):
         method = f"{self.method}({options})" if options else self.method
         tail = f" · imbalance {self.imbalance:g}" if self.imbalance != 1 else ""
         noise = "labels as they came" if self.noise == GIVEN else f"{self.noise} {self.rate:g}"
-        return f"{method} · {self.dataset} · {noise}{tail} · seed {self.seed}"
+        fold = f" · fold {self.fold + 1} of {self.folds}" if self.folds > 1 else ""
+        return f"{method} · {self.dataset} · {noise}{tail} · seed {self.seed}{fold}"
 
     def note(self) -> str:
-        """What the network does to images of this size, and a batch to the classes, in words; empty when
-        nothing.
+        """What is to be known before training, in words: what the network does to images of this size,
+        whether a batch can hold all classes, and whether the noise leaves nothing to learn from.
         """
-        notes = [self.member_parts()[1].net.note(self.loaded.image_shape)]
-        if (classes := self.loaded.num_classes) > self.batch_size:
+        notes, classes = [self.member_parts()[1].net.note(self.loaded.image_shape)], self.loaded.num_classes
+        if classes > self.batch_size:
             notes.append(
                 f"a batch of {self.batch_size} cannot hold an example of each of the {classes} classes; try "
                 f"--batch-size {2 * classes}"
+            )
+        # Symmetric noise below rate 1 leaves the true class the likeliest; pair and flip warn themselves.
+        if self.noise == "uniform" and self.rate >= (classes - 1) / classes - 1e-9:
+            notes.append(
+                f"at noise rate {self.rate:g} of {classes} classes each wrong class is as likely as the true "
+                "one, or likelier: no method can tell them apart without clean data"
             )
         return "; ".join(filter(None, notes))
 
@@ -167,6 +192,8 @@ class Spec(SpecFields):
 
     def task(self) -> Task:
         """The task: data, splits and given labels."""
+        if self.folds > 1:
+            return _fold_tasks(self.model_dump_json(include=_OF_FOLDS))[self.fold]
         if self.noise == GIVEN:
             sizes = {"train_size": self.train_size, "validation": self.validation}
             return given_task(self._scaled(), self.seed, meta_size=self.meta_size, **sizes)  # type: ignore[arg-type]
@@ -178,6 +205,9 @@ class Spec(SpecFields):
 
     def sizes(self) -> Sizes:
         """How many images the splits hold; loads the data."""
+        if self.folds > 1:
+            task = self.task()
+            return Sizes(len(task.train), len(task.validation), len(task.test))
         dataset = self.loaded
         if self.imbalance != 1 or dataset.train_groups is not None:
             rows = split_rows(dataset, self.seed, **self._splits())
@@ -207,21 +237,39 @@ class Spec(SpecFields):
         settings = Settings(**{name: getattr(self, name) for name in names} | built)
         return _built("method", METHODS, self.method, self.method_options), settings
 
-    def member(self) -> Member:
-        """The run as a member of a sweep."""
-        return Member(self.member_parts()[0], self.task(), self.seed)
+    def member(self, start: Start | None = None) -> Member:
+        """The run as a member of a sweep; `start` is as for `fit`."""
+        return Member(self.member_parts()[0], self.task(), self.seed, start)
+
+    def settings(self) -> Options:
+        """How the run trains, as the options of `fit` and `sweep`."""
+        settings = self.member_parts()[1]
+        return {name: getattr(settings, name) for name in settings.__dataclass_fields__}
 
     def new_run(self, device: torch.device | None = None, start: Start | None = None) -> Run:
         """The run, not yet trained; `start` is as for `fit`."""
-        method, settings = self.member_parts()
-        parts = {name: getattr(settings, name) for name in settings.__dataclass_fields__}
-        return Run(method, self.task(), seed=self.seed, device=device, start=start, **parts)
+        method = self.member_parts()[0]
+        return Run(method, self.task(), seed=self.seed, device=device, start=start, **self.settings())
 
 
 @lru_cache(maxsize=2)
 def load(name: str, **options: Any) -> data.Dataset:
     """The data set called `name`, kept while runs on it follow one another."""
     return data.load(name, **options)
+
+
+@lru_cache(maxsize=2)
+def _fold_tasks(of_folds: str) -> tuple[Task, ...]:
+    """The tasks of all folds of a spec, of which the fields _OF_FOLDS are given as JSON: one data set for all
+    of them, so that they can train as one stack.
+    """
+    spec = Spec.model_validate_json(of_folds)
+    dataset = spec._scaled()
+    if own_files.is_own(spec.dataset):
+        dataset = data.pooled(dataset)
+    matrix = None if spec.noise == GIVEN else spec.matrix()
+    size, validation = spec.train_size, spec.validation
+    return data.fold_tasks(dataset, matrix, spec.seed, folds=spec.folds, size=size, validation=validation)
 
 
 @lru_cache(maxsize=2)

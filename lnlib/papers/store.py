@@ -8,8 +8,8 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,7 @@ from lnlib.catalog import METHODS
 from lnlib.device import default_device
 from lnlib.errors import CheckpointError, LnlibError, TrainingDiverged, unknown_name
 from lnlib.papers import record, run_folder
-from lnlib.papers.record import CHECKPOINT, Circumstances, Damaged, Record
+from lnlib.papers.record import CHECKPOINT, SWEEP, Circumstances, Damaged, Record
 from lnlib.papers.run_folder import LAST_EPOCHS, SET_ASIDE, Arrays, DamagedRun, Result, in_a_sentence, locked
 from lnlib.papers.spec import Spec, Start
 from lnlib.training import Epoch, Run
@@ -142,6 +142,56 @@ class Store:
                 record.write(Record(spec=spec.spelled_out(), status="diverged", message=str(error)), folder)
                 raise
             return run_folder.finish(spec, folder, run, keep(run) if keep else {})
+
+    def obtain_together(
+        self,
+        specs: Sequence[Spec],
+        device: torch.device | None = None,
+        checkpoint_seconds: float = 5.0,
+        on_epochs: Callable[[Sequence[Epoch]], None] | None = None,
+        on_wait: Callable[[Spec], None] | None = None,
+    ) -> list[Result]:
+        """The results of runs with equal settings, as the folds of a data set: those that are missing train
+        in one sweep, which goes on where it was interrupted. Otherwise as `obtain`; but of runs that diverge
+        nothing is kept.
+        """
+        missing = [spec for spec in specs if self.find(spec) is None]
+        if not missing:
+            return [self.obtain(spec) for spec in specs]
+
+        def again(source: Spec) -> Result:
+            return self.obtain(source, device, checkpoint_seconds=checkpoint_seconds, on_wait=on_wait)
+
+        sources = {
+            name: self.obtain_together(
+                [spec.sources()[name] for spec in missing], device, checkpoint_seconds, on_wait=on_wait
+            )
+            for name in missing[0].sources()
+        }
+        starts = {
+            spec.fingerprint: _start(spec, {name: own[place] for name, own in sources.items()}, again)
+            for place, spec in enumerate(missing)
+        }
+        with ExitStack() as locks:
+            for spec in sorted(missing, key=lambda spec: spec.fingerprint):  # so that no two wait in a circle
+                locks.enter_context(locked(self.folder(spec), partial(on_wait, spec) if on_wait else None))
+            left = [spec for spec in missing if run_folder.checked_result(spec, self.folder(spec)) is None]
+            if left:
+                begun = [starts[spec.fingerprint] for spec in left]
+                folders = [self.folder(spec) for spec in left]
+                runs = run_folder.prepared_together(left, folders, device or default_device(), begun)
+                saved = time.monotonic()
+                for epochs in runs.epochs():
+                    if not runs.finished and time.monotonic() - saved >= checkpoint_seconds:
+                        runs.save(folders[0] / SWEEP)
+                        saved = time.monotonic()
+                    if on_epochs:
+                        on_epochs(epochs)
+                for spec, folder, run in zip(left, folders, runs, strict=True):
+                    run_folder.finish(spec, folder, run, {})
+                with suppress(OSError):
+                    (folders[0] / SWEEP).unlink(missing_ok=True)
+        return [self.obtain(spec, device, on_wait=on_wait) for spec in specs]
 
     def runs(self) -> list[StoredRun]:
         """All runs, by fingerprint; reads one file a run and changes nothing."""

@@ -87,6 +87,11 @@ class Runs(Sequence[Run]):
         """What trains them: one for a stack."""
         return list(dict.fromkeys(run.state for run in self))
 
+    @property
+    def finished(self) -> bool:
+        """Whether all have trained to their end."""
+        return all(state.finished for state in self._states)
+
     def train(self) -> "Runs":
         """Train all to the end, as `Run.train` does."""
         with watched(self._states):
@@ -97,7 +102,7 @@ class Runs(Sequence[Run]):
     def epochs(self) -> Iterator[list[Epoch]]:
         """Train all together, an epoch at a time; the last record of each."""
         loops = [loop.epochs(state) for state in self._states]
-        while not all(state.finished for state in self._states):
+        while not self.finished:
             for each in loops:
                 next(each, None)
             yield [run.records[-1] for run in self]

@@ -122,7 +122,7 @@ def test_every_label_is_scored_once_and_the_highest_score_comes_first(half_wrong
     true = task.dataset.train_labels[torch.tensor(frame["row"].to_numpy())].numpy()
     assert np.array_equal(frame["wrong"], frame["given"].astype(int).to_numpy() != true)
     # What the predictor sees is mostly the truth.
-    assert np.mean(frame["predicted"].astype(int) == true) > 0.9
+    assert np.mean(frame["suggested"].astype(int) == true) > 0.9
     assert "file" not in frame
 
 
@@ -139,7 +139,7 @@ def test_the_test_part_can_be_scored_and_counts_as_right(half_wrong):
     frame = detection.evaluation_frame(detection.suspects(task, {"test": outputs}), task)
     assert len(frame) == len(task.test) and not frame["wrong"].any()
     hits = (outputs.argmax(1) == task.test.labels).double().mean()
-    assert np.mean(frame["predicted"] == frame["given"]) == pytest.approx(hits) and hits > 0.9
+    assert np.mean(frame["suggested"] == frame["given"]) == pytest.approx(hits) and hits > 0.9
 
 
 def test_logits_are_the_networks_own_by_default_what_the_method_predicts(half_wrong):
@@ -178,7 +178,7 @@ def test_bad_logits_name_the_part_and_the_remedy(make_digits_task):
 
 def test_the_first_of_each_class_are_its_highest_scores():
     said = ["4", "4", "2", "4", "7", "2", "2"]  # by falling score
-    frame = pd.DataFrame({"rank": range(1, 8), "predicted": said})
+    frame = pd.DataFrame({"rank": range(1, 8), "suggested": said})
     assert detection.first_of_each(frame, 1)["rank"].tolist() == [3, 1, 5]
     assert detection.first_of_each(frame, 2)["rank"].tolist() == [3, 1, 5, 6, 2]
 
@@ -280,7 +280,7 @@ def test_the_gallery_shows_the_suspects_own_images_with_label_prediction_and_sco
         assert np.array_equal(np.asarray(marked.data[position].z)[..., 0], expected)
         for figure in (marked, plain):
             caption = figure.layout.annotations[position].text
-            for words in (f"given {suspect.given}", f"predicted {suspect.predicted}", f"{suspect.score:.3f}"):
+            for words in (f"given {suspect.given}", f"predicted {suspect.suggested}", f"{suspect.score:.3f}"):
                 assert words in caption
         assert ("✗" in marked.layout.annotations[position].text) is bool(suspect.wrong)
     # Nothing is claimed where the truth is unknown; three lines of caption take more room than two.

@@ -272,8 +272,8 @@ def test_figure_4_says_what_predictor_and_classifier_put_right(tmp_path, monkeyp
     assert facts["wrong_labels_recovered"]["classifier"] == pytest.approx(result.best["corrupted_recovered"])
     assert 0 <= facts["wrong_labels_recovered"]["predictor"] <= 1
     by_class = pd.read_csv(tmp_path / "limit-fig4-by-class-digits.csv")
-    assert by_class["predicted"].value_counts().max() == limit_figures.EACH
-    assert set(by_class["predicted"]) == set(pd.read_csv(tmp_path / "limit-fig4-digits.csv")["predicted"])
+    assert by_class["suggested"].value_counts().max() == limit_figures.EACH
+    assert set(by_class["suggested"]) == set(pd.read_csv(tmp_path / "limit-fig4-digits.csv")["suggested"])
 
 
 def test_figure_a0_tries_the_reference_codes_betas_with_both_kinds_of_q(tmp_path, monkeypatch):

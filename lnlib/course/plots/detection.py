@@ -61,13 +61,13 @@ def suspect_gallery(
 ) -> go.Figure:
     """The suspects in their order, each with its given label, what was predicted in its place, and its score.
 
-    `suspects` has columns row (of `images`, all training images (N, C, H, W)), given, predicted and score.
+    `suspects` has columns row (of `images`, all training images (N, C, H, W)), given, suggested and score.
     `marks`, one a suspect, put a cross and the noisy colour where the label is known to be wrong; without
     them nothing is claimed.
     """
     captions = [
-        f"given {given}<br>predicted {predicted}<br>{score:.3f}"
-        for given, predicted, score in suspects[["given", "predicted", "score"]].itertuples(index=False)
+        f"given {given}<br>predicted {suggested}<br>{score:.3f}"
+        for given, suggested, score in suspects[["given", "suggested", "score"]].itertuples(index=False)
     ]
     if marks is None:
         captions = [f"<span style='color:{THEORY}'>{caption}</span>" for caption in captions]

@@ -25,39 +25,11 @@ SYSTEM = {
 }
 """Folders that systems and servers leave behind, in small letters; so are names that begin with a dot."""
 PICTURES = {
-    *(
-        ".jpg",
-        ".jpeg",
-        ".jpe",
-        ".jfif",
-        ".png",
-        ".webp",
-        ".gif",
-        ".tif",
-        ".tiff",
-        ".bmp",
-        ".dib",
-        ".avif",
-        ".jp2",
-    ),
-    *(".ppm", ".pgm", ".pbm", ".pnm", ".heic", ".heif", ".hif"),
-    *(
-        ".eps",
-        ".psd",
-        ".svg",
-        ".xcf",
-        ".tga",
-        ".ico",
-        ".cr2",
-        ".cr3",
-        ".nef",
-        ".arw",
-        ".dng",
-        ".orf",
-        ".rw2",
-        ".raf",
-    ),
-}
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".tif", ".tiff", ".bmp", ".dib", ".avif",
+    ".jp2", ".ppm", ".pgm", ".pbm", ".pnm", ".heic", ".heif", ".hif",
+    ".eps", ".psd", ".svg", ".xcf", ".tga", ".ico", ".cr2", ".cr3", ".nef", ".arw", ".dng", ".orf", ".rw2",
+    ".raf",
+}  # fmt: skip
 """Ends of names that promise a picture. One of these that cannot be read, be it damaged or of a format that
 is not read, is an error; any other file is a picture if its content is one, and is left out if not."""
 SPLITS = {

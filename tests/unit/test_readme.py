@@ -58,6 +58,9 @@ def make_pictures(tmp_path):
         folder.mkdir(parents=True)
         for number in range(30):
             Image.new("L", (20, 20), 60 + 120 * position + number).save(folder / f"{number}.png")
+    table = tmp_path / "path" / "to" / "labels.csv"
+    rows = [f"{path.relative_to(table.parent)},{path.parent.name}" for path in tmp_path.rglob("*.png")]
+    table.write_text("\n".join(["path,label", *rows]))
 
 
 @pytest.mark.parametrize(

@@ -225,9 +225,7 @@ def _say_commands(request: "Request", as_json: bool) -> None:
     if as_json:
         return print_json({"commands": lines, "first": len(first)})
     say(*lines)
-    note(
-        f"note: {len(lines)} commands; start the first {len(first)} before the others, which begin from some"
-    )
+    note(f"note: {len(lines)} commands; the first {len(first)} must end before the others begin")
     if request.protocol.choose_by == "first seed":
         note("note: when these have ended, ask again for those of the settings that they have chosen")
 

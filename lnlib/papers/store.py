@@ -196,7 +196,7 @@ class Store:
         for stored in pair:
             if stored.status == "damaged":
                 raise LnlibError(f"the run {stored.fingerprint} is damaged: {stored.message}; remove it")
-        flat = [_flat(stored.spec) for stored in pair]
+        flat = [flat(stored.spec) for stored in pair]
         names = [name for name in {**flat[0], **flat[1]} if flat[0].get(name) != flat[1].get(name)]
         rows = {name: [values.get(name) for values in flat] for name in names}
         for name in {**pair[0].numbers, **pair[1].numbers}:
@@ -250,7 +250,7 @@ def _start(spec: Spec, sources: Mapping[str, Result], again: Callable[[Spec], Re
     return spec.member_parts()[0].begun_from(best) if best else None
 
 
-def _flat(spec: Mapping[str, Any]) -> dict[str, Any]:
+def flat(spec: Mapping[str, Any]) -> dict[str, Any]:
     """A spec with its options as fields of their own: "method_options.beta"."""
     flat: dict[str, Any] = {}
     for name, value in spec.items():

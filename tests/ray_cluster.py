@@ -14,10 +14,11 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 STARTED = "Ray runtime started"
 HELPERS = "dashboard-agent-listen", "dashboard-agent-grpc", "metrics-export", "runtime-env-agent"
-PATIENCE = 300
+PATIENCE = 60
 
 
 class Node:
@@ -27,7 +28,7 @@ class Node:
         self.address, self.gcs = address, ""
         ray = Path(sys.executable).with_name("ray")
         small = ["--num-cpus=1", "--object-store-memory=100000000", "--disable-usage-stats"]
-        # A node waits but seconds for its helpers to say which ports they chose; told beforehand, it need not.
+        # A node waits but seconds for its helpers to say which ports they chose; so they are told.
         ports = [f"--{helper}-port={free_port(address)}" for helper in HELPERS]
         command = [ray, "start", "--block", f"--node-ip-address={address}", *small, *ports, *arguments]
         with log.open("wb") as output:
@@ -91,10 +92,10 @@ def cluster(nodes: int, pythonpath: Path) -> Iterator[list[Node]]:
     port = free_port("127.0.0.2")
     try:
         head = ["--head", f"--port={port}", "--include-dashboard=false", f"--temp-dir={place}"]
-        started.append(Node("127.0.0.2", place / "head.log", *head))
+        started.append(_started("127.0.0.2", place / "head.log", *head))
         started[0].gcs = f"127.0.0.2:{port}"
         for n in range(3, 2 + nodes):
-            started.append(Node(f"127.0.0.{n}", place / f"{n}.log", f"--address=127.0.0.2:{port}"))
+            started.append(_started(f"127.0.0.{n}", place / f"{n}.log", f"--address=127.0.0.2:{port}"))
         yield started
     finally:
         for node in reversed(started):
@@ -102,6 +103,14 @@ def cluster(nodes: int, pythonpath: Path) -> Iterator[list[Node]]:
         for name, value in before.items():
             os.environ.pop(name) if value is None else os.environ.update({name: value})
         shutil.rmtree(place, ignore_errors=True)
+
+
+def _started(*arguments: Any) -> Node:
+    """A node; on a busy machine Ray gives up on a node that is slow to start, and it is tried again."""
+    for _ in range(2):
+        with contextlib.suppress(RuntimeError):
+            return Node(*arguments)
+    return Node(*arguments)
 
 
 def _all() -> dict[int, tuple[str, int]]:

@@ -89,7 +89,7 @@ def test_a_run_that_diverges_is_a_result_and_an_error_of_a_task_is_one_here(node
         runner.make([Spec.parse(TINY)], store, executor=executor, keep=refuse)
     (left,) = [run for run in store.runs() if run.status != "diverged"]
     assert left.status == "interrupted"
-    with pytest.raises(LnlibError, match="no Ray cluster at '127.0.0.2:1'"):
+    with pytest.raises(LnlibError, match=r"no Ray cluster at '127\.0\.0\.2:1'"):
         runner.make([Spec.parse(TINY)], store, executor=Ray("127.0.0.2:1"))
 
 
@@ -173,7 +173,7 @@ def test_a_worker_and_then_a_node_that_die_cost_only_what_their_last_checkpoint_
     runner.make([*specs.values()], store, progress=progress, executor=Ray(nodes[0].gcs, 1, 0, OFTEN))
     assert len(killed) == 2
     for seed, reached in killed:
-        # What was already on its way when it died may still have come; after that, nothing before the checkpoint.
+        # What was on its way when it died may still have come; after that, nothing before the checkpoint.
         assert reached > 0 and min(epochs[seed]) >= reached - 1
     plain = Store(tmp_path / "here")
     for spec in specs.values():

@@ -5,6 +5,7 @@ Ray would replace 127.0.0.1 by the machine's own address, so the nodes are 127.0
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import socket
@@ -14,11 +15,15 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 STARTED = "Ray runtime started"
-HELPERS = "dashboard-agent-listen", "dashboard-agent-grpc", "metrics-export", "runtime-env-agent"
-PATIENCE = 60
+HELPERS = {
+    "metrics_agent": "dashboard-agent-grpc-port",
+    "dashboard_agent_listen": "dashboard-agent-listen-port",
+    "metrics_export": "metrics-export-port",
+    "runtime_env_agent": "runtime-env-agent-port",
+}
+PATIENCE = 120
 
 
 class Node:
@@ -28,8 +33,8 @@ class Node:
         self.address, self.gcs = address, ""
         ray = Path(sys.executable).with_name("ray")
         small = ["--num-cpus=1", "--object-store-memory=100000000", "--disable-usage-stats"]
-        # A node waits but seconds for its helpers to say which ports they chose; so they are told.
-        ports = [f"--{helper}-port={free_port(address)}" for helper in HELPERS]
+        self.ports = {helper: free_port(address) for helper in HELPERS}
+        ports = [f"--{option}={self.ports[helper]}" for helper, option in HELPERS.items()]
         command = [ray, "start", "--block", f"--node-ip-address={address}", *small, *ports, *arguments]
         with log.open("wb") as output:
             self.process = subprocess.Popen(
@@ -42,11 +47,24 @@ class Node:
             raise
 
     def _wait(self, log: Path) -> None:
-        deadline = time.monotonic() + PATIENCE
+        deadline, told = time.monotonic() + PATIENCE, False
         while STARTED not in log.read_text():
             if self.process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"no Ray node at {self.address}: {log.read_text()[-2000:]}")
-            time.sleep(0.2)
+            told = told or self._tell_ports()
+            time.sleep(0.1)
+
+    def _tell_ports(self) -> bool:
+        """Say for the node's helpers which ports they have: it gives up on them after 15 seconds, in which
+        they are not yet imported where the machine is busy.
+        """
+        for line in self.processes().values():
+            named = dict(re.findall(r"--(node_id|session_dir)=(\S+)", line))
+            if "raylet/raylet " in line and len(named) == 2:
+                for helper, port in self.ports.items():
+                    Path(named["session_dir"], f"{helper}_port_{named['node_id']}").write_text(str(port))
+                return True
+        return False
 
     def processes(self) -> dict[int, str]:
         """What belongs to the node, with its command line."""
@@ -91,11 +109,17 @@ def cluster(nodes: int, pythonpath: Path) -> Iterator[list[Node]]:
     os.environ.update(own)
     port = free_port("127.0.0.2")
     try:
-        head = ["--head", f"--port={port}", "--include-dashboard=false", f"--temp-dir={place}"]
-        started.append(_started("127.0.0.2", place / "head.log", *head))
+        head = [
+            "--head",
+            f"--port={port}",
+            "--include-dashboard=false",
+            f"--temp-dir={place}",
+            "--no-monitor",
+        ]
+        started.append(Node("127.0.0.2", place / "head.log", *head))
         started[0].gcs = f"127.0.0.2:{port}"
         for n in range(3, 2 + nodes):
-            started.append(_started(f"127.0.0.{n}", place / f"{n}.log", f"--address=127.0.0.2:{port}"))
+            started.append(Node(f"127.0.0.{n}", place / f"{n}.log", f"--address=127.0.0.2:{port}"))
         yield started
     finally:
         for node in reversed(started):
@@ -103,14 +127,6 @@ def cluster(nodes: int, pythonpath: Path) -> Iterator[list[Node]]:
         for name, value in before.items():
             os.environ.pop(name) if value is None else os.environ.update({name: value})
         shutil.rmtree(place, ignore_errors=True)
-
-
-def _started(*arguments: Any) -> Node:
-    """A node; on a busy machine Ray gives up on a node that is slow to start, and it is tried again."""
-    for _ in range(2):
-        with contextlib.suppress(RuntimeError):
-            return Node(*arguments)
-    return Node(*arguments)
 
 
 def _all() -> dict[int, tuple[str, int]]:

@@ -40,7 +40,7 @@ LONG = TINY | {"train_size": None, "net_options": {"width": 256, "depth": 4}, "e
 
 
 def small_table(rows=("ce", "dmi")) -> Request:
-    """Eight runs in two stages: the first seed's choose dmi's learning rate, and begin from ce's."""
+    """Five runs in two stages: the first seed's choose dmi's learning rate, and begin from ce's."""
     options = {"rows": rows, "cells": ["p=0.5, n=all"], "seeds": [42, 43], "epochs": 2, "train_size": 200}
     return Request.parse("limit-table1", "digits", "cores", **options)
 
@@ -220,7 +220,7 @@ def test_four_processes_on_one_folder_share_the_table_and_train_nothing_twice(pl
         pd.testing.assert_frame_equal(frame, plain[0], check_exact=True)
     trained = [epoch for _, epochs in parts for epoch in epochs]
     runs = Store(tmp_path).runs()
-    assert len(trained) == len({*trained}) == 2 * len(runs) and len(runs) == 6
+    assert len(trained) == len({*trained}) == 2 * len(runs) and len(runs) == 5
 
 
 def share_of_the_table(root: Path):

@@ -7,6 +7,7 @@ sees the store's folder puts its checkpoints there itself. lnlib must be install
 
 import os
 import secrets
+import socket
 import tempfile
 import time
 from collections.abc import Iterator
@@ -62,8 +63,11 @@ class Ray:
         if self.address == "local":
             options |= {"include_dashboard": False}
         try:
+            host, _, port = self.address.rpartition(":")
+            if host:  # else Ray itself would wait for minutes
+                socket.create_connection((host, int(port)), timeout=10).close()
             ray.init(**options)
-        except (ConnectionError, ValueError, RuntimeError) as error:
+        except (OSError, ValueError, RuntimeError) as error:
             why = str(error).partition("\n")[0].rstrip(".")
             raise LnlibError(
                 f"there is no Ray cluster at {self.address!r} ({why}); try `ray start --head`, or --ray local"

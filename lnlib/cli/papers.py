@@ -33,6 +33,7 @@ Threads = Annotated[
 ]
 GpusPerRun = Annotated[float, typer.Option(help="With --ray: GPUs of a run, or a share of one, like 0.25.")]
 
+MOST_THREADS = 1024
 HEARD = 5.0
 """Seconds after which there is something to judge the end of the work by."""
 ORIGINS = ["bootstrap over test images", "settings tried", "validation", "epochs", "best epoch", "device"]
@@ -163,8 +164,8 @@ def _executor(workers: int | None, ray: str | None, threads: int | None, gpus_pe
     from lnlib.papers.executors.processes import Processes
     from lnlib.papers.executors.ray import Ray
 
-    if threads is not None and threads < 1:
-        raise InvalidValue(f"threads must be at least 1, got {threads}; try --threads 1")
+    if threads is not None and not 1 <= threads <= MOST_THREADS:
+        raise InvalidValue(f"threads must be 1 to {MOST_THREADS}, got {threads}; try --threads 1")
     if ray is None and gpus_per_run:
         raise InvalidValue(f"--gpus-per-run is for --ray, got {gpus_per_run:g} without it; try --ray local")
     if ray is not None:

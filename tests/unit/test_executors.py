@@ -247,7 +247,7 @@ def test_executors_refuse_what_cannot_be(tmp_path, monkeypatch):
         Processes(0)
     for options, said in (
         (["--workers", "0"], "workers must be at least 1, got 0"),
-        (["--threads", "0"], "threads must be at least 1, got 0"),
+        (["--threads", "0"], "threads must be 1 to 1024, got 0"),
         (["--workers", "2", "--ray", "local"], "--workers is for this machine"),
         (["--gpus-per-run", "0.5"], "--gpus-per-run is for --ray"),
         (["--ray", "local", "--gpus-per-run", "1.5"], "must be a share or whole, got 1.5"),

@@ -49,7 +49,7 @@ class Ray:
     checkpoint_seconds: float = 30.0
 
     def __post_init__(self) -> None:
-        if not (0 <= self.gpus <= 1 or self.gpus == int(self.gpus)):
+        if not (0 <= self.gpus <= 1 or (self.gpus > 1 and self.gpus.is_integer())):
             raise InvalidValue(f"GPUs of a run must be a share or whole, got {self.gpus:g}; try 0.5 or 1")
 
     @contextmanager

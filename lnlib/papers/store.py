@@ -196,9 +196,9 @@ class Store:
         for stored in pair:
             if stored.status == "damaged":
                 raise LnlibError(f"the run {stored.fingerprint} is damaged: {stored.message}; remove it")
-        flat = [flat(stored.spec) for stored in pair]
-        names = [name for name in {**flat[0], **flat[1]} if flat[0].get(name) != flat[1].get(name)]
-        rows = {name: [values.get(name) for values in flat] for name in names}
+        fields = [flat(stored.spec) for stored in pair]
+        names = [name for name in {**fields[0], **fields[1]} if fields[0].get(name) != fields[1].get(name)]
+        rows = {name: [values.get(name) for values in fields] for name in names}
         for name in {**pair[0].numbers, **pair[1].numbers}:
             rows[name] = [stored.numbers.get(name) for stored in pair]
         columns = [stored.fingerprint for stored in pair]

@@ -20,7 +20,12 @@ import lnlib
 
 ROOT = Path(lnlib.__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-CONDA_NAMES = {"pytorch": "torch", "python-kaleido": "kaleido", "playwright-python": "playwright"}
+CONDA_NAMES = {
+    "ray-core": "ray",
+    "pytorch": "torch",
+    "python-kaleido": "kaleido",
+    "playwright-python": "playwright",
+}
 ONLY_CONDA = {"python", "pip"}
 IMPORT_NAMES = {"PIL": "pillow", "sklearn": "scikit-learn"}
 COMES_WITH = {

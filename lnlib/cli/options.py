@@ -3,6 +3,7 @@
 import functools
 import inspect
 import json
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
 
@@ -83,6 +84,28 @@ def takes_spec(*names: str, **defaults: object) -> Callable[[Callable[..., None]
         return with_spec
 
     return decorate
+
+
+def as_command(spec: Any) -> str:
+    """The command `lnlib train` that makes a run, quoted for a shell: what differs from the defaults."""
+    words = ["lnlib", "train"]
+    for name, value in spec.model_dump(mode="json").items():
+        field = FIELDS[name]
+        if value == field.get("default"):
+            continue
+        if field.get("type") == "object":
+            for key, own in value.items():
+                words += [_flag(name), f"{key}={_written(own)}"]
+        elif field.get("type") == "boolean":
+            words.append(_flag(name) if value else _flag(name).replace("--", "--no-", 1))
+        else:
+            words += [_flag(name), value if field.get("type") == "string" else _written(value)]
+    return shlex.join(words)
+
+
+def _written(value: Any) -> str:
+    """What `plain` reads as the value."""
+    return value if isinstance(value, str) and plain(value) == value else json.dumps(value)
 
 
 def plain(text: str) -> Any:

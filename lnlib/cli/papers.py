@@ -1,5 +1,8 @@
 """`lnlib figures` and `reproduce`: the papers' figures and tables."""
 
+import time
+from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,10 +12,30 @@ from lnlib.cli.course import name_browser_for_figures
 from lnlib.cli.options import AsJson, Dataset
 from lnlib.cli.output import Update, note, print_json, print_table, progress, say
 from lnlib.cli.runs import say_waiting
+from lnlib.errors import InvalidValue
 
 if TYPE_CHECKING:
+    from lnlib.papers.cost import Cost
+    from lnlib.papers.executors import Executor
+    from lnlib.papers.request import Request
     from lnlib.papers.runner import Outlook
 
+Workers = Annotated[
+    int | None, typer.Option(help="Train in so many processes of this machine, which share its cores.")
+]
+RayAddress = Annotated[
+    str | None,
+    typer.Option("--ray", metavar="ADDRESS", help="Train on this Ray cluster; local for this machine."),
+]
+Threads = Annotated[
+    int | None,
+    typer.Option(help="Threads of a run, which decide its last digits; with --ray 1 unless given."),
+]
+GpusPerRun = Annotated[float, typer.Option(help="With --ray: GPUs of a run, or a share of one, like 0.25.")]
+
+MOST_THREADS = 1024
+HEARD = 5.0
+"""Seconds after which there is something to judge the end of the work by."""
 ORIGINS = ["bootstrap over test images", "settings tried", "validation", "epochs", "best epoch", "device"]
 """What the files say of a number and the screen has no room for."""
 
@@ -23,6 +46,10 @@ def figures(
     budget: Annotated[str, typer.Option(help="quick, or full for the papers' epochs and grids.")] = "quick",
     output: Annotated[Path, typer.Option(help="Folder for the files.")] = Path("figures"),
     list_only: Annotated[bool, typer.Option("--list", help="List the figures.")] = False,
+    workers: Workers = None,
+    ray: RayAddress = None,
+    threads: Threads = None,
+    gpus_per_run: GpusPerRun = 0.0,
     as_json: AsJson = False,
 ) -> None:
     """Regenerate figures: PNG, interactive HTML, and the data as CSV with its provenance beside it.
@@ -39,6 +66,7 @@ def figures(
     for name in names or ():
         if name not in FIGURES:
             raise unknown_name("figure", name, FIGURES)
+    executor = _executor(workers, ray, threads, gpus_per_run)
     check_writable(output / "figure")
     name_browser_for_figures()
     made: dict[str, list[Path]] = {}
@@ -49,7 +77,7 @@ def figures(
             def on_progress(what: str, share: float, name: str = name, update: Update = update) -> None:
                 update(share, f"{name}: {what}")
 
-            made[name] = make(name, dataset=dataset, budget=budget, output=output, progress=on_progress)  # type: ignore[arg-type]
+            made[name] = make(name, dataset, budget, output, None, on_progress, executor)  # type: ignore[arg-type]
             update(1.0, name)
     print_json(made) if as_json else say(*(path for paths in made.values() for path in paths))
     written = {path for paths in made.values() for path in paths}
@@ -83,6 +111,16 @@ def reproduce(
         int | None, typer.Option(help="At most so many training images, for a trial.")
     ] = None,
     output: Annotated[Path, typer.Option(help="Folder for the files.")] = Path("tables"),
+    workers: Workers = None,
+    ray: RayAddress = None,
+    threads: Threads = None,
+    gpus_per_run: GpusPerRun = 0.0,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what it would take, by row, from measured steps.")
+    ] = False,
+    list_commands: Annotated[
+        bool, typer.Option("--list-commands", help="Print one command a run, for a batch system.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Reproduce a table of a paper: train what is missing, write it as Markdown, CSV and interactive page.
@@ -94,14 +132,19 @@ def reproduce(
     from lnlib.papers.request import Request
     from lnlib.papers.store import Store
 
+    executor = _executor(workers, ray, threads, gpus_per_run)
     request = Request.parse(table, dataset, budget, rows, cells, seeds, epochs, train_size)
-    check_writable(output / "table")
     if request.left_out:
         note(f"note: left out: {request.left_out}")
+    if dry_run:
+        return _say_costs(request, threads, as_json)
+    if list_commands:
+        return _say_commands(request, as_json)
+    check_writable(output / "table")
     note(f"{table}: {_outlook_text(tables.outlook(request, Store()))}")
     with progress() as begin:
         update = begin(table)
-        frame = tables.reproduce(request, None, lambda what, share: update(share, what), say_waiting)
+        frame = tables.reproduce(request, None, until(update), say_waiting, executor)
         update(1.0, table)
     paths = writing.write(request, frame, output)
     missing = writing.missing(frame)
@@ -113,6 +156,79 @@ def reproduce(
     if missing:
         say(f"missing: {missing}")
     say(*paths)
+
+
+def _executor(workers: int | None, ray: str | None, threads: int | None, gpus_per_run: float) -> "Executor":
+    """Where the options say that runs train."""
+    from lnlib.papers.executors.here import Here
+    from lnlib.papers.executors.processes import Processes
+    from lnlib.papers.executors.ray import Ray
+
+    if threads is not None and not 1 <= threads <= MOST_THREADS:
+        raise InvalidValue(f"threads must be 1 to {MOST_THREADS}, got {threads}; try --threads 1")
+    if ray is None and gpus_per_run:
+        raise InvalidValue(f"--gpus-per-run is for --ray, got {gpus_per_run:g} without it; try --ray local")
+    if ray is not None:
+        if workers is not None:
+            raise InvalidValue(f"--workers is for this machine, got {workers} beside --ray; leave one out")
+        return Ray(ray, threads or 1, gpus_per_run)
+    return Here(threads) if workers is None else Processes(workers, threads)
+
+
+def until(update: Update) -> "Callable[[str, float], None]":
+    """Moves a bar with what is being done, and when it will end if all goes on as it did."""
+    began, first = time.time(), 0.0
+
+    def on_progress(what: str, share: float) -> None:
+        nonlocal began, first
+        if not first:
+            began, first = time.time(), share
+        gone = time.time() - began
+        if share > first and gone > HEARD:
+            end = datetime.fromtimestamp(began + gone * (1 - first) / (share - first))
+            day = "" if end.date() == datetime.now().date() else f"{end:%d %b} "
+            what = f"until {day}{end:%H:%M} · {what}"
+        update(share, what)
+
+    return on_progress
+
+
+def _say_costs(request: "Request", threads: int | None, as_json: bool) -> None:
+    from lnlib.papers.cost import costs
+    from lnlib.papers.executors.here import with_threads
+    from lnlib.papers.store import Store
+
+    with with_threads(threads), progress() as begin:
+        update = begin(f"{request.table.name}: measuring")
+        found = costs(request, Store(), progress=lambda what, share: update(share, what))
+        update(1.0)
+    if as_json:
+        return print_json(found)
+    print_table([_cost_line(cost) for cost in found])
+    hours = sum(cost.hours for cost in found)
+    say(f"{sum(cost.runs for cost in found)} runs, {duration(3600 * hours)} one at a time on this machine")
+
+
+def _cost_line(cost: "Cost") -> dict[str, str]:
+    most = f"{cost.gigabytes:.1f} GB" if cost.gigabytes >= 1 else f"{1000 * cost.gigabytes:.0f} MB"
+    line = {"row": cost.row, "runs": f"{cost.runs}", "steps": f"{cost.steps}"}
+    return line | {"time": duration(3600 * cost.hours), "memory of a run": most if cost.runs else ""}
+
+
+def _say_commands(request: "Request", as_json: bool) -> None:
+    from lnlib.cli.options import as_command
+    from lnlib.papers import tables
+    from lnlib.papers.runner import stages
+    from lnlib.papers.store import Store
+
+    first, then = stages(tables.wanted(request, Store()), Store())
+    lines = [as_command(spec) for spec in [*first, *then]]
+    if as_json:
+        return print_json({"commands": lines, "first": len(first)})
+    say(*lines)
+    note(f"note: {len(lines)} commands; the first {len(first)} must end before the others begin")
+    if request.protocol.choose_by == "first seed":
+        note("note: when these have ended, ask again for those of the settings that they have chosen")
 
 
 def _outlook_text(outlook: "Outlook") -> str:

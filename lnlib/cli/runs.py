@@ -1,5 +1,6 @@
 """`lnlib runs`: the stored runs, and how the commands speak of the store."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
     from lnlib.papers.spec import Spec
     from lnlib.papers.store import StoredRun
 
-app = group("List the stored runs; show, compare or remove them.")
+app = group("List the stored runs; show, compare, export or remove them.")
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="A fingerprint, or its beginning.")]
 
 
@@ -90,6 +91,21 @@ def remove_runs(
     names = [store.named(fingerprint).fingerprint for fingerprint in runs]
     removed = [store.remove(name).fingerprint for name in dict.fromkeys(names)]
     print_json(removed) if as_json else say(*(f"removed {name}" for name in removed))
+
+
+@app.command("export")
+def export_runs(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A .csv or .parquet file.")],
+    as_json: AsJson = False,
+) -> None:
+    """Write all runs as a table, one row each: specs, status and numbers."""
+    from lnlib.files import check_writable
+    from lnlib.papers import export
+    from lnlib.papers.store import Store
+
+    check_writable(file)
+    count = export.write(Store(), file)
+    print_json({"file": file, "runs": count}) if as_json else say(f"{count} runs are in {file}")
 
 
 def _stored(run: "StoredRun") -> dict[str, object]:

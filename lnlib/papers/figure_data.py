@@ -1,17 +1,17 @@
 """What figures are made of: results of runs, and what they say of themselves."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import pandas as pd
 import plotly.graph_objects as go
 
 from lnlib.device import default_device
-from lnlib.papers.run_folder import Arrays
+from lnlib.papers import runner
+from lnlib.papers.executors import Executor
 from lnlib.papers.spec import Spec
-from lnlib.papers.store import Circumstances, Result, Store
-from lnlib.training import Epoch, Run
+from lnlib.papers.store import Circumstances, Keep, Result, Store
 
 Budget = Literal["quick", "full"]
 OnProgress = Callable[[str, float], None]
@@ -29,27 +29,27 @@ class FigureData:
     provenance: Mapping[str, Any]
 
 
-def obtained(
-    runs: Sequence[Spec],
-    store: Store,
-    progress: OnProgress,
-    keep: Callable[[Run], Arrays] | None = None,
-    names: Collection[str] = (),
-) -> Iterator[Result]:
-    """The runs' results, one after the other; all have the arrays of these names, which `keep` makes."""
-    for position, run in enumerate(runs):
+class Making(NamedTuple):
+    """How a figure's runs are made: where they are kept and train, and who is told."""
 
-        def tick(epoch: Epoch, position: int = position, run: Spec = run) -> None:
-            progress(run.label, (position + epoch.epoch / run.epochs) / len(runs))
+    store: Store
+    progress: OnProgress = lambda what, share: None
+    executor: Executor = runner.HERE
 
-        result = store.obtain(run, on_epoch=tick, keep=keep)
-        if names and not {*names} <= {
-            *result.arrays()
-        }:  # made by another command, which keeps others or none
-            store.remove(run.fingerprint)
-            result = store.obtain(run, on_epoch=tick, keep=keep)
-        yield result
-        progress(run.label, (position + 1) / len(runs))
+    def obtained(
+        self, runs: Sequence[Spec], keep: Keep | None = None, names: Collection[str] = ()
+    ) -> list[Result]:
+        """The runs' results; all have the arrays of these names, which `keep` makes."""
+        for run in runs:
+            result = self.store.find(run) if names else None
+            if result and not {*names} <= {*result.arrays()}:  # made by a command that keeps others or none
+                self.store.remove(run.fingerprint)
+        runner.make(runs, self.store, None, self.progress, executor=self.executor, keep=keep)
+        return [self.store.obtain(run, keep=keep) for run in runs]  # raises for one that has diverged
+
+    def part(self, first: float, last: float) -> "Making":
+        """The same for a part of the work, which begins and ends at these shares of it."""
+        return self._replace(progress=lambda what, done: self.progress(what, first + (last - first) * done))
 
 
 def small_print(results: Sequence[Result]) -> str:

@@ -18,7 +18,8 @@ from lnlib.course import plots
 from lnlib.errors import InvalidValue, unknown_name
 from lnlib.files import write_csv, write_text
 from lnlib.papers import claims, limit_figures, runner
-from lnlib.papers.figure_data import Budget, FigureData, OnProgress, obtained, provenance, small_print
+from lnlib.papers.executors import Executor
+from lnlib.papers.figure_data import Budget, FigureData, Making, OnProgress, provenance, small_print
 from lnlib.papers.spec import Spec
 from lnlib.papers.store import Result, Store
 from lnlib.training import Run
@@ -29,7 +30,7 @@ class FigureSpec:
     """How a figure is made. `needs_data` tells whether `dataset` and `budget` change it."""
 
     title: str
-    make: Callable[[str, Budget, Store, OnProgress], FigureData]
+    make: Callable[[str, Budget, Making], FigureData]
     needs_data: bool = True
 
 
@@ -40,6 +41,7 @@ def make(
     output: Path | str = "figures",
     store: Store | None = None,
     progress: OnProgress = lambda what, share: None,
+    executor: Executor = runner.HERE,
 ) -> list[Path]:
     """Make one figure: PNG (where a browser is installed), HTML, CSV, and provenance as JSON beside the CSV;
     returns the files.
@@ -52,7 +54,7 @@ def make(
     if budget not in ("quick", "full"):
         raise InvalidValue(f"budget must be 'quick' or 'full', got {budget!r}; try quick")
     spec = FIGURES[name]
-    figure = spec.make(dataset, budget, store or Store(), progress)
+    figure = spec.make(dataset, budget, Making(store or Store(), progress, executor))
     slug = re.sub(r"[^A-Za-z0-9.-]+", "-", dataset).strip("-")
     stem = Path(output) / (f"{name}-{slug}" if spec.needs_data else name)
     table, facts = Path(f"{stem}.csv"), Path(f"{stem}.json")
@@ -89,12 +91,10 @@ def weights_runs(dataset: str, budget: Budget) -> dict[str, Spec]:
     return {label: Spec.parse({**fields, "method": name}) for label, name in WEIGHERS.items()}
 
 
-def _weights(dataset: str, budget: Budget, store: Store, progress: OnProgress) -> FigureData:
+def _weights(dataset: str, budget: Budget, making: Making) -> FigureData:
     runs = weights_runs(dataset, budget)
     parts, summaries, results = [], {}, []
-    for label, result in zip(
-        runs, obtained([*runs.values()], store, progress, kept_weights, ["weights"]), strict=True
-    ):
+    for label, result in zip(runs, making.obtained([*runs.values()], kept_weights, ["weights"]), strict=True):
         task, weights = result.spec.task(), result.arrays()["weights"]
         clean = (task.train.labels == task.truth.train_labels).numpy()
         parts.append(evaluation_histogram(weights, clean).assign(method=label))
@@ -130,11 +130,11 @@ def _by_method(summaries: Mapping[str, WeightSummary], results: Sequence[Result]
 # What the lessons say of several seeds.
 
 
-def _claims(dataset: str, budget: Budget, store: Store, progress: OnProgress, lesson: str) -> FigureData:
+def _claims(dataset: str, budget: Budget, making: Making, lesson: str) -> FigureData:
     found = claims.lessons()[lesson]
     specs = runner.in_order(spec for claim in found for own in claim.specs().values() for spec in own)
     names = claims.measures(found)
-    made = list(obtained(specs, store, progress, partial(claims.kept, names=names), names))
+    made = making.obtained(specs, partial(claims.kept, names=names), names)
     frame = claims.frame(found, {result.spec.fingerprint: result for result in made})
     circumstances = [asdict(result.circumstances) for result in made]
     facts = {

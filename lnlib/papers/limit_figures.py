@@ -13,10 +13,10 @@ from lnlib import bounds
 from lnlib.analysis import detection
 from lnlib.course import plots
 from lnlib.papers import tables, writing
-from lnlib.papers.figure_data import Budget, FigureData, OnProgress, obtained, provenance, small_print
+from lnlib.papers.figure_data import Budget, FigureData, Making, provenance, small_print
 from lnlib.papers.request import Request
 from lnlib.papers.spec import Spec
-from lnlib.papers.store import Result, Store
+from lnlib.papers.store import Result
 
 Grid = tuple[Mapping[str, Any], ...]
 
@@ -60,15 +60,15 @@ def figure1_runs(dataset: str, budget: Budget) -> list[tuple[str, Spec]]:
     return runs
 
 
-def figure1(dataset: str, budget: Budget, store: Store, progress: OnProgress) -> FigureData:
+def figure1(dataset: str, budget: Budget, making: Making) -> FigureData:
     labels, runs = zip(*figure1_runs(dataset, budget), strict=True)
     # Of the work that lies ahead the first seed takes this share.
     lines, others = len({*labels}), len(SEEDS) - 1
     share = len(runs) / (len(runs) + lines * others)
-    made = list(obtained(runs, store, lambda what, done: progress(what, share * done)))
+    made = making.part(0, share).obtained(runs)
     best = _chosen_settings(list(zip(labels, made, strict=True)))
     more = [result.spec.model_copy(update={"seed": seed}) for _, result in best for seed in SEEDS[1:]]
-    rest = list(obtained(more, store, lambda what, done: progress(what, share + (1 - share) * done)))
+    rest = making.part(share, 1).obtained(more)
     labels += tuple(label for label, _ in best for _ in SEEDS[1:])
     made += rest
     frame = figure1_frame(list(zip(labels, made, strict=True)))
@@ -115,9 +115,9 @@ def setting_text(run: Spec) -> str:
 # Figure 2: the bound, for several noise rates.
 
 
-def figure2(dataset: str, budget: Budget, store: Store, progress: OnProgress) -> FigureData:
+def figure2(dataset: str, budget: Budget, making: Making) -> FigureData:
     frame = plots.r0_frame(plots.FAMILY, num_classes=10)
-    progress("Figure 2", 1.0)
+    making.progress("Figure 2", 1.0)
     facts = {"formula": "lnlib.bounds.r0", "num_classes": 10, "rates": plots.FAMILY}
     return FigureData(frame, plots.figure2(frame), facts)
 
@@ -125,10 +125,10 @@ def figure2(dataset: str, budget: Budget, store: Store, progress: OnProgress) ->
 # The memorisation split of one run.
 
 
-def split(dataset: str, budget: Budget, store: Store, progress: OnProgress) -> FigureData:
+def split(dataset: str, budget: Budget, making: Making) -> FigureData:
     label, run = figure1_runs(dataset, budget)[0]
     run = run.model_copy(update={"rate": 0.5})
-    result = store.obtain(run, on_epoch=lambda epoch: progress(run.label, epoch.epoch / run.epochs))
+    (result,) = making.obtained([run])
     entropy = float(bounds.label_entropy(run.matrix()))
     drawing = plots.memorization_split(result.history, 1 - run.rate, entropy)
     plots.small_print(drawing, f"{label} · " + small_print([result]))
@@ -143,13 +143,13 @@ SUSPECTS, EACH = 32, 3
 """How many suspects Figure 4 shows, and how many of each class."""
 
 
-def table1(dataset: str, budget: Budget, store: Store, progress: OnProgress) -> FigureData:
+def table1(dataset: str, budget: Budget, making: Making) -> FigureData:
     request = Request.parse("limit-table1", dataset, TABLE_BUDGETS[budget])
-    frame = tables.reproduce(request, store, progress)
+    frame = tables.reproduce(request, making.store, making.progress, executor=making.executor)
     shown = frame.assign(method=frame["method"].map(spelled))
     drawing = plots.table_chart(shown, request.table.title)
     plots.small_print(drawing, writing.short_caption(request, frame))
-    chosen = [store.find(spec) for spec in request.specs()]
+    chosen = [making.store.find(spec) for spec in request.specs()]
     return FigureData(frame, drawing, provenance([result for result in chosen if result]))
 
 
@@ -158,22 +158,22 @@ def spelled(method: str) -> str:
     return re.sub(r" ([+-])S$", r" \1 S", method).replace("LIMIT_", "LIMIT-").replace(" - ", " − ")
 
 
-def _chosen(
-    rows: Sequence[str], dataset: str, budget: Budget, store: Store, progress: OnProgress
-) -> dict[str, Result]:
+def _chosen(rows: Sequence[str], dataset: str, budget: Budget, making: Making) -> dict[str, Result]:
     """Rows of Table 1 at p = 0.8 and all images, each at the setting that noisy validation chooses."""
     request = Request.parse("limit-table1", dataset, TABLE_BUDGETS[budget], rows, [f"p={RATE:g},n=all"])
-    tables.make(request, store, progress)
+    tables.make(request, making.store, making.progress, executor=making.executor)
     chosen = {}
     for row in request.rows:
-        _, results = tables.choice(tables.finished(request, request.grid(row, request.cells[0]), store))
+        _, results = tables.choice(
+            tables.finished(request, request.grid(row, request.cells[0]), making.store)
+        )
         if results:
             chosen[row.paper] = results[0]
     return chosen
 
 
-def figure3(dataset: str, budget: Budget, store: Store, progress: OnProgress) -> FigureData:
-    chosen = _chosen(FIGURE3_ROWS, dataset, budget, store, progress)
+def figure3(dataset: str, budget: Budget, making: Making) -> FigureData:
+    chosen = _chosen(FIGURE3_ROWS, dataset, budget, making)
     parts = []
     for name, result in chosen.items():
         part = result.history.copy()
@@ -190,10 +190,8 @@ LINES = {"LIMIT_G -S": "LIMIT-G", "LIMIT_L -S": "LIMIT-L"}
 """How lines are called where the table's rows say more than is needed."""
 
 
-def figure4(
-    dataset: str, budget: Budget, store: Store, progress: OnProgress, by_class: bool = False
-) -> FigureData:
-    (result,) = _chosen(["limit-l-s"], dataset, budget, store, progress).values()
+def figure4(dataset: str, budget: Budget, making: Making, by_class: bool = False) -> FigureData:
+    (result,) = _chosen(["limit-l-s"], dataset, budget, making).values()
     trained = result.run()
     task = trained.task
     logits = {name: trained.logits("train", name) for name in ("predictor", "classifier")}
@@ -244,8 +242,8 @@ def figure_a0_runs(dataset: str, budget: Budget) -> list[Spec]:
     return [Spec.parse({**fields, "seed": seed, "method_options": own}) for seed in seeds for own in options]
 
 
-def figure_a0(dataset: str, budget: Budget, store: Store, progress: OnProgress) -> FigureData:
-    made = list(obtained(figure_a0_runs(dataset, budget), store, progress))
+def figure_a0(dataset: str, budget: Budget, making: Making) -> FigureData:
+    made = making.obtained(figure_a0_runs(dataset, budget))
     frame = pd.DataFrame(
         {
             **result.spec.method_options,

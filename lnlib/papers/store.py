@@ -8,8 +8,8 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import ExitStack, closing, suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -29,6 +29,8 @@ from lnlib.training import Epoch, Run
 
 __all__ = ["LAST_EPOCHS", "SET_ASIDE", "Circumstances", "DamagedRun", "Result", "Store", "StoredRun"]
 OnEpoch = Callable[[Epoch], None]
+Keep = Callable[[Run], Arrays]
+"""Arrays of a run's end to store with it, by name."""
 Status = Literal["finished", "diverged", "running", "interrupted", "damaged"]
 
 
@@ -99,14 +101,33 @@ class Store:
         self,
         spec: Spec,
         device: torch.device | None = None,
+        *,
+        on_epoch: OnEpoch | None = None,
+        **options: Any,
+    ) -> Result:
+        """The run's result: what `training` returns, whose epochs `on_epoch` is told; `options` are its."""
+        with closing(self.training(spec, device, **options)) as training:
+            while True:
+                try:
+                    epoch = next(training)
+                except StopIteration as ended:
+                    result: Result = ended.value
+                    return result
+                if on_epoch:
+                    on_epoch(epoch)
+
+    def training(
+        self,
+        spec: Spec,
+        device: torch.device | None = None,
+        *,
         checkpoint_every: int = 1,
         checkpoint_seconds: float = 5.0,
-        on_epoch: OnEpoch | None = None,
         on_wait: Callable[[Spec], None] | None = None,
-        keep: Callable[[Run], Arrays] | None = None,
-    ) -> Result:
-        """The run's result, training what is missing and continuing from the last checkpoint where there is
-        one; the runs that it begins from are found or made first.
+        keep: Keep | None = None,
+    ) -> Generator[Epoch, None, Result]:
+        """Train what is missing of a run, continuing from the last checkpoint where there is one; gives the
+        epochs as they end, and returns the result. The runs that it begins from are found or made first.
 
         A checkpoint is due every `checkpoint_every` epochs, but not within `checkpoint_seconds` of the last.
         Where another process is at work on the run, `on_wait` is called and its result awaited. `keep` gives
@@ -119,7 +140,8 @@ class Store:
             return found
 
         def again(source: Spec) -> Result:
-            return self.obtain(source, device, checkpoint_every, checkpoint_seconds, on_wait=on_wait)
+            often = {"checkpoint_every": checkpoint_every, "checkpoint_seconds": checkpoint_seconds}
+            return self.obtain(source, device, on_epoch=None, on_wait=on_wait, **often)
 
         sources = {name: again(source) for name, source in spec.sources().items()}
         folder = self.folder(spec)
@@ -136,8 +158,7 @@ class Store:
                     if due and not run.finished and time.monotonic() - saved >= checkpoint_seconds:
                         run.save(folder / CHECKPOINT)
                         saved = time.monotonic()
-                    if on_epoch:
-                        on_epoch(epoch)
+                    yield epoch
             except TrainingDiverged as error:
                 record.write(Record(spec=spec.spelled_out(), status="diverged", message=str(error)), folder)
                 raise
@@ -225,9 +246,9 @@ class Store:
         for stored in pair:
             if stored.status == "damaged":
                 raise LnlibError(f"the run {stored.fingerprint} is damaged: {stored.message}; remove it")
-        flat = [_flat(stored.spec) for stored in pair]
-        names = [name for name in {**flat[0], **flat[1]} if flat[0].get(name) != flat[1].get(name)]
-        rows = {name: [values.get(name) for values in flat] for name in names}
+        fields = [flat(stored.spec) for stored in pair]
+        names = [name for name in {**fields[0], **fields[1]} if fields[0].get(name) != fields[1].get(name)]
+        rows = {name: [values.get(name) for values in fields] for name in names}
         for name in {**pair[0].numbers, **pair[1].numbers}:
             rows[name] = [stored.numbers.get(name) for stored in pair]
         columns = [stored.fingerprint for stored in pair]
@@ -279,7 +300,7 @@ def _start(spec: Spec, sources: Mapping[str, Result], again: Callable[[Spec], Re
     return spec.member_parts()[0].begun_from(best) if best else None
 
 
-def _flat(spec: Mapping[str, Any]) -> dict[str, Any]:
+def flat(spec: Mapping[str, Any]) -> dict[str, Any]:
     """A spec with its options as fields of their own: "method_options.beta"."""
     flat: dict[str, Any] = {}
     for name, value in spec.items():

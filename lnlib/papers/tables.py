@@ -5,6 +5,7 @@ test set is only reported.
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import pandas as pd
 from lnlib.analysis.bootstrap import bootstrap_std
 from lnlib.analysis.paired import Difference, behind_best
 from lnlib.papers import runner
+from lnlib.papers.executors import Executor
 from lnlib.papers.printed import Printed, printed_numbers
 from lnlib.papers.protocol import Cell, Metric, Options, Row
 from lnlib.papers.request import Grid, Request
@@ -39,12 +41,13 @@ def reproduce(
     store: Store | None = None,
     progress: runner.OnProgress = lambda what, share: None,
     on_wait: Callable[[Spec], None] | None = None,
+    executor: Executor = runner.HERE,
 ) -> pd.DataFrame:
     """Make what is missing of the requested part, and give the table of all that the store holds; see
     `gather`.
     """
     store = store or Store()
-    make(request, store, progress, on_wait)
+    make(request, store, progress, on_wait, executor)
     return gather(request, store)
 
 
@@ -53,20 +56,41 @@ def make(
     store: Store,
     progress: runner.OnProgress = lambda what, share: None,
     on_wait: Callable[[Spec], None] | None = None,
+    executor: Executor = runner.HERE,
 ) -> None:
     """Train what is missing: the runs that choose the settings, then the chosen ones' other seeds."""
-    every = sum(map(runner.effort, _planned(request, request.grids, store)))
-    deciding = sum(map(runner.effort, request.specs())) / every
-    runner.make(request.specs(), store, None, lambda what, share: progress(what, deciding * share), on_wait)
-    chosen = _planned(request, request.grids, store)
-    rest = 1 - deciding
-    runner.make(chosen, store, None, lambda what, share: progress(what, deciding + rest * share), on_wait)
+    choosing = [({spec.fingerprint for spec in deciding(request, grid)}, grid) for grid in request.grids]
+
+    def then(spec: Spec, ended: AbstractSet[str]) -> list[Spec]:
+        """What the cells take that this run was the last to choose for."""
+        decided = [grid for names, grid in choosing if spec.fingerprint in names and names <= ended]
+        return planned(request, decided, store)
+
+    expected = planned(request, request.grids, store)
+    runner.make(
+        request.specs(), store, None, progress, on_wait, executor=executor, then=then, expected=expected
+    )
+
+
+def wanted(request: Request, store: Store) -> list[Spec]:
+    """The runs that choose, and of what is chosen already the other seeds'."""
+    specs = []
+    for grid in request.grids:
+        own = deciding(request, grid)
+        open_ones = [spec for spec in own if store.find(spec) is None and not store.failure(spec)]
+        specs += own if open_ones else planned(request, [grid], store)
+    return specs
+
+
+def deciding(request: Request, grid: Grid) -> list[Spec]:
+    """The runs by which the setting of a cell is chosen."""
+    return [spec for _, specs in grid for spec in request.deciding(specs)]
 
 
 def outlook(request: Request, store: Store) -> runner.Outlook:
     """How far the requested part is and what it still takes, judged by the runs of the whole table."""
     table = [request.grid(row, cell) for cell in _possible(request) for row in request.table.rows]
-    cells = [_planned(request, [grid], store) for grid in request.grids]
+    cells = [planned(request, [grid], store) for grid in request.grids]
     return runner.outlook(cells, [spec for grid in table for _, specs in grid for spec in specs], store)
 
 
@@ -75,14 +99,14 @@ def _possible(request: Request) -> list[Cell]:
     return [cell for cell in request.table.cells if cell.heading not in request.obstacles]
 
 
-def _planned(request: Request, grids: Iterable[Grid], store: Store) -> list[Spec]:
+def planned(request: Request, grids: Iterable[Grid], store: Store) -> list[Spec]:
     """The runs that choose, and all of what they have chosen; before they have, of the first setting."""
-    planned = []
+    wanted = []
     for grid in grids:
-        planned += [spec for _, specs in grid for spec in request.deciding(specs)]
+        wanted += deciding(request, grid)
         chosen, results = choice(finished(request, grid, store))
-        planned += next((specs for setting, specs in grid if results and setting == chosen), grid[0][1])
-    return list({spec.fingerprint: spec for spec in planned}.values())
+        wanted += next((specs for setting, specs in grid if results and setting == chosen), grid[0][1])
+    return list({spec.fingerprint: spec for spec in wanted}.values())
 
 
 def gather(request: Request, store: Store) -> pd.DataFrame:

@@ -217,6 +217,17 @@ def folders() -> Iterator[Figure]:
         yield Figure(f"50 000 JPEG: {name}", value, "s")
 
 
+def executors() -> Iterator[Figure]:
+    """Forty short runs by `--workers 2` and on Ray, beside two processes that share them by hand."""
+    from tests.benchmarks.executors import seconds
+
+    taken = dict(seconds())
+    yield Figure("forty short runs: one process", taken["plain"], "s")
+    yield Figure("forty short runs: two processes / one", taken["two processes"] / taken["plain"], "x")
+    for name, way in (("--workers 2", "workers"), ("Ray, two nodes", "ray")):
+        yield at_most(f"forty short runs: {name} / two processes", taken[way] / taken["two processes"], 1.1)
+
+
 def meta() -> Iterator[Figure]:
     """An iteration of MetaInfoNet against a plain step and against double backward with a rebuilt network.
 
@@ -325,6 +336,7 @@ BENCHMARKS: dict[str, Callable[[], Iterator[Figure]]] = {
     "labs": labs,
     "cuda": cuda,
     "store": store,
+    "executors": executors,
     "detection": detection,
     "folders": folders,
     "meta": meta,

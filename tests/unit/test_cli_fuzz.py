@@ -28,7 +28,7 @@ from lnlib.course import labs, plots
 from lnlib.data import sources
 from lnlib.files import write_text
 from lnlib.noise import BUILDERS
-from lnlib.papers import figures, runner
+from lnlib.papers import cost, figures, runner
 from lnlib.papers.figures import FIGURES
 from lnlib.papers.presets import TABLES
 from lnlib.papers.spec import Spec
@@ -126,6 +126,7 @@ def _stubs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setattr(Store, "obtain", lambda self, spec, **options: replace(trained, spec=spec))
         patch.setattr(Store, "remove", Store.named)
         patch.setattr(runner, "make", lambda *arguments, **options: {})
+        patch.setattr(cost, "measured", lambda *arguments: cost.Measured(1.0, 1e9))
         patch.setattr(Spec, "new_run", _new_run)
         patch.setattr(figures, "FIGURES", {name: _figure(one) for name, one in FIGURES.items()})
         patch.setattr(plots, "save", lambda figure, stem: [])

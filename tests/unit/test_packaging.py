@@ -24,6 +24,7 @@ CONDA_NAMES = {
     "pytorch": "torch",
     "pytorch-cpu": "torch",
     "python-build": "build",
+    "ray-core": "ray",
     "python-kaleido": "kaleido",
     "playwright-python": "playwright",
 }

@@ -321,7 +321,7 @@ def test_an_interrupted_command_says_so_and_goes_on_with_the_next_call(here, mon
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(Store, "obtain", interrupted)
+        patch.setattr(Store, "training", interrupted)
         result = invoke(*REPRODUCE, "--rows", "ce")
     assert result.exit_code == 130
     assert invoke(*REPRODUCE, "--rows", "ce").exit_code == 0

@@ -14,7 +14,7 @@ from scipy import stats
 from typer.testing import CliRunner
 
 from lnlib.cli.app import app
-from lnlib.cli.papers import _duration
+from lnlib.cli.papers import duration
 from lnlib.papers import runner, tables, writing
 from lnlib.papers.printed import Printed, printed_numbers
 from lnlib.papers.record import Circumstances
@@ -269,7 +269,7 @@ def test_the_timed_steps_are_of_the_tables_own_network():
     ],
 )
 def test_times_are_said_in_round_words(seconds, words):
-    assert _duration(seconds) == words
+    assert duration(seconds) == words
 
 
 def test_the_command_says_how_far_it_is_and_which_seeds_are_missing(tmp_path, monkeypatch):

@@ -53,7 +53,7 @@ _said: dict[str, Verdict] = {}
 """What each exercise's check said last."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Exercise:
     """A question with a number for an answer, which `solve` computes; `tolerance` is in its `unit`.
 
@@ -142,6 +142,9 @@ class Exercise:
         """A text below what `check` said last: a cell shows its last line only, which may be a hint."""
         said = _said.get(self.name)
         return Markdown(f"{said}\n\n{text}" if said else text)
+
+    def __repr__(self) -> str:
+        return f"exercises.{self.name}"
 
     def _repr_markdown_(self) -> str:
         return (

@@ -1,0 +1,220 @@
+"""Runs as tasks of a Ray cluster, whose nodes need share no disk.
+
+A task trains in a scratch store of its own and yields what the driver needs to know: epochs, checkpoints and
+at its end the files of the run. The driver holds the run's lock, and writes them into its store. A node that
+sees the store's folder puts its checkpoints there itself. lnlib must be installed on every node.
+"""
+
+import os
+import secrets
+import socket
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock
+
+from lnlib import data
+from lnlib.errors import DataUnavailable, InvalidValue, LnlibError, TrainingDiverged
+from lnlib.files import whole_file
+from lnlib.papers import record
+from lnlib.papers.executors import Event, Work
+from lnlib.papers.record import ARRAYS, BEST, CHECKPOINT, RECORD, Record
+from lnlib.papers.run_folder import locked
+from lnlib.papers.spec import Spec, load
+from lnlib.papers.store import Store
+
+Files = dict[tuple[str, str], bytes]
+"""Contents by run and name."""
+RESULT = (BEST, ARRAYS, RECORD)
+"""What a task gives back; the record comes last, and says that the rest is there."""
+
+
+@dataclass(frozen=True)
+class Ray:
+    """Trains on the Ray cluster at `address`, or "local" for one on this machine while it is needed.
+
+    A run takes `threads` processors and `gpus` of a GPU (0.25: four share one), none unless given. Its
+    checkpoints are `checkpoint_seconds` apart.
+    """
+
+    address: str
+    threads: int = 1
+    gpus: float = 0.0
+    checkpoint_seconds: float = 30.0
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.gpus <= 1 or (self.gpus > 1 and self.gpus.is_integer())):
+            raise InvalidValue(f"GPUs of a run must be a share or whole, got {self.gpus:g}; try 0.5 or 1")
+
+    @contextmanager
+    def session(self, work: Work) -> Iterator["_Cluster"]:
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        try:
+            import ray
+        except ModuleNotFoundError as error:
+            raise LnlibError('Ray is not installed; run pip install -e ".[ray]"') from error
+        options: dict[str, Any] = {"address": self.address, "log_to_driver": False, "logging_level": "error"}
+        if self.address == "local":
+            options |= {"include_dashboard": False}
+        try:
+            host, _, port = self.address.rpartition(":")
+            if host:  # else Ray itself would wait for minutes
+                socket.create_connection((host, int(port)), timeout=10).close()
+            ray.init(**options)
+        except (OSError, ValueError, RuntimeError) as error:
+            why = str(error).partition("\n")[0].rstrip(".")
+            raise LnlibError(
+                f"there is no Ray cluster at {self.address!r} ({why}); try `ray start --head`, or --ray local"
+            ) from error
+        try:
+            with closing(_Cluster(work, self)) as cluster:
+                yield cluster
+        finally:
+            ray.shutdown()
+
+
+@dataclass
+class _Running:
+    spec: Spec
+    lock: ExitStack
+    where: str = ""
+    epoch: int = 0
+
+
+class _Cluster:
+    def __init__(self, work: Work, asked: Ray) -> None:
+        import ray
+
+        self.ray, self.work, self.asked = ray, work, asked
+        needs = {"num_cpus": asked.threads, "num_gpus": asked.gpus}
+        self.task = ray.remote(**needs, max_retries=0)(_train)  # tried again by the runner, elsewhere
+        self.running: dict[Any, _Running] = {}
+        self.ended: list[Event] = []
+        # Who sees this file shares the folder.
+        root = work.store.root.resolve()
+        root.mkdir(parents=True, exist_ok=True)
+        self.sign = root / f".seen-{secrets.token_hex(8)}"
+        self.sign.touch()
+
+    @property
+    def places(self) -> int:
+        there = self.ray.cluster_resources()
+        places = [there.get("CPU", 0) / self.asked.threads]
+        if self.asked.gpus:
+            places.append(there.get("GPU", 0) / self.asked.gpus)
+        return int(min(places) + 1e-9)
+
+    def start(self, spec: Spec) -> None:
+        store, lock = self.work.store, ExitStack()
+        folder, on_wait = store.folder(spec), self.work.on_wait
+        lock.enter_context(locked(folder, (lambda: on_wait(spec)) if on_wait else None))
+        if store.find(spec) or store.failure(spec):  # another process was quicker
+            lock.close()
+            return self.ended.append(Event("ended", spec, message=store.failure(spec)))
+        record.write(Record(spec=spec.spelled_out()), folder)
+        files = _files(store, [spec], [CHECKPOINT]) | _files(store, spec.sources().values(), [RECORD, BEST])
+        work = replace(self.work, on_wait=None)
+        task = self.task.remote(spec, work, files, str(self.sign), self.asked)
+        self.running[task] = _Running(spec, lock)
+
+    def events(self) -> Iterator[Event]:
+        while self.ended:
+            yield self.ended.pop()
+        if not self.running:
+            return time.sleep(0.5)  # no place for now
+        ready, _ = self.ray.wait([*self.running], timeout=1.0)
+        for task in ready:
+            yield from self._heard(task, self.running[task])
+
+    def _heard(self, task: Any, run: _Running) -> Iterator[Event]:
+        errors, spec = self.ray.exceptions, run.spec
+        try:
+            kind, where, content = self.ray.get(next(task))
+        except errors.RayTaskError as error:
+            raise error.cause if isinstance(error.cause, LnlibError) else error from error
+        except (errors.RayError, StopIteration):
+            self.running.pop(task).lock.close()
+            yield Event("died", spec, run.where)
+            return
+        run.where, folder = where, self.work.store.folder(spec)
+        if kind == "checkpoint":
+            _write(folder / CHECKPOINT, content)
+        elif kind == "epoch":
+            yield Event("trains", spec, where, content)
+        else:
+            for name in RESULT:
+                if name in content:
+                    _write(folder / name, content[name])
+            (folder / CHECKPOINT).unlink(missing_ok=True)
+            self.running.pop(task).lock.close()
+            yield Event("ended", spec, where, message=self.work.store.failure(spec))
+
+    def close(self) -> None:
+        for task, run in self.running.items():
+            self.ray.cancel(task, force=True)
+            run.lock.close()
+        self.sign.unlink(missing_ok=True)
+
+
+def _files(store: Store, specs: Any, names: list[str]) -> Files:
+    paths = [store.folder(spec) / name for spec in specs for name in names]
+    return {(path.parent.name, path.name): path.read_bytes() for path in paths if path.is_file()}
+
+
+def _write(path: Path, content: bytes) -> None:
+    with whole_file(path) as file:
+        file.write(content)
+
+
+def _train(spec: Spec, work: Work, files: Files, sign: str, asked: Ray) -> Iterator[tuple[str, str, Any]]:
+    """The task: what it is, on which node, and an epoch's number, a checkpoint's content, or all files."""
+    import ray
+
+    where, told = ray.util.get_node_ip_address(), 0.0
+    torch.set_num_threads(asked.threads)
+    _have_data(spec.dataset)
+    with tempfile.TemporaryDirectory(prefix="lnlib-run-") as scratch:
+        store = Store(scratch)
+        for (run, name), content in files.items():
+            _write(store.root / run / name, content)
+        own, shared = store.folder(spec), Path(sign).parent if Path(sign).exists() else None
+        checkpoint, sent = own / CHECKPOINT, _time_of(own / CHECKPOINT)
+        device = work.device or (None if asked.gpus else torch.device("cpu"))
+        often = {"checkpoint_seconds": asked.checkpoint_seconds}
+        with closing(store.training(spec, device, keep=work.keep, **often)) as training:  # type: ignore[arg-type]
+            try:
+                for epoch in training:
+                    if (saved := _time_of(checkpoint)) != sent:
+                        sent = saved
+                        if shared:
+                            _write(shared / own.name / CHECKPOINT, checkpoint.read_bytes())
+                        else:
+                            yield "checkpoint", where, checkpoint.read_bytes()
+                    if time.monotonic() - told >= 1:
+                        told = time.monotonic()
+                        yield "epoch", where, epoch.epoch
+            except TrainingDiverged:
+                pass  # a result, which the record says
+        yield "files", where, {path.name: path.read_bytes() for path in own.iterdir() if path.name in RESULT}
+
+
+def _time_of(path: Path) -> int:
+    return path.stat().st_mtime_ns if path.exists() else 0
+
+
+def _have_data(name: str) -> None:
+    """Fetches a data set that this node lacks; of several runs that need it one does."""
+    try:
+        load(name)
+    except DataUnavailable:
+        if name.startswith(data.FOLDER):
+            raise
+        data.data_root().mkdir(parents=True, exist_ok=True)
+        with FileLock(data.data_root() / ".fetch.lock"):
+            data.fetch(name)

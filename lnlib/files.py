@@ -72,7 +72,9 @@ def write_csv(path: Path | str, table: "pd.DataFrame", **options: Any) -> None:
     end) gets an apostrophe before it, which `read_csv` takes off again. Numbers stay as they are.
     """
     text = [name for name in table if any(isinstance(cell, str) for cell in table[name])]
-    safe = table.assign(**{name: table[name].map(_as_text) for name in text})
+    safe = table.astype(dict.fromkeys(text, object))  # pandas' own strings refuse names that are not UTF-8
+    for name in text:
+        safe[name] = type(safe[name])([_as_text(cell) for cell in safe[name]], safe.index, dtype=object)
     # Python below 3.13 leaves a lone carriage return bare, where a reader takes it for a line's end.
     bare = any("\r" in str(cell) for name in text for cell in table[name])
     quoting = csv.QUOTE_NONNUMERIC if bare else csv.QUOTE_MINIMAL

@@ -122,24 +122,27 @@ def _check_number(part: str, split: Split, outputs: Tensor) -> None:
 def _scored(
     dataset: Dataset, part: str, rows: Tensor, labels: Tensor, logits: Tensor, score: Score
 ) -> pd.DataFrame:
-    names, files = (
-        np.array(dataset.class_names, dtype=object),
-        dataset.test_files if part == "test" else dataset.train_files,
-    )
+    names = np.array(dataset.class_names, dtype=object)
+    files = dataset.test_files if part == "test" else dataset.train_files
     probabilities = torch.softmax(logits.double(), dim=1)
     largest, suggested = probabilities.max(dim=1)
     columns = {
         "part": part,
         "row": rows.numpy(),
-        "given": names[labels.numpy()],
-        "suggested": names[suggested.numpy()],
+        "given": _as_they_are(names[labels.numpy()]),
+        "suggested": _as_they_are(names[suggested.numpy()]),
         "given_probability": probabilities.gather(1, labels[:, None])[:, 0].numpy(),
         "suggested_probability": largest.numpy(),
         "score": score(logits, labels).numpy(),
     }
     if files:
-        columns["file"] = [files[row] for row in rows.tolist()]
+        columns["file"] = _as_they_are([files[row] for row in rows.tolist()])
     return pd.DataFrame(columns)
+
+
+def _as_they_are(names: Sequence[str] | NDArray[np.object_]) -> pd.Series:
+    """Names of files, which pandas' own strings refuse where they are not UTF-8."""
+    return pd.Series(names, dtype=object)
 
 
 def _ranked(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:

@@ -7,7 +7,7 @@ LAB := $(VENV)/.lab-installed
 SITE := $(VENV)/.site-installed
 DEV := $(VENV)/.dev-installed
 
-.PHONY: help lab test notebooks site bench gpu figures clean
+.PHONY: help lab check test notebooks site bench gpu figures clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list.
@@ -17,7 +17,13 @@ lab: $(LAB) ## Open the course in JupyterLab.
 	@$(BIN)/lnlib lab
 
 # One thread a process: two workers with two threads each would fight for two cores.
-test: export OMP_NUM_THREADS = 1
+check test: export OMP_NUM_THREADS = 1
+check: $(DEV) ## Lint, format, types and the quick unit tests, in three minutes.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest -n 2 -m "not slow" tests/unit
+
 test: $(DEV) ## Lint, format, types, unit tests, every notebook, browser tests.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

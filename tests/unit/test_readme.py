@@ -38,6 +38,9 @@ ELSEWHERE = {
     "conda activate lnlib": "test_packaging.py checks the name",
     "python3 -m venv .venv": "`make lab` runs it",
     "lnlib data fetch mnist": "test_data.py runs it without network and with a mirror",
+    "lnlib reproduce limit-table1 --dry-run": "test_many_machines.py, for two rows",
+    "lnlib reproduce limit-table1 --workers 2": "test_many_machines.py, for a short table",
+    "lnlib reproduce limit-table1 --ray auto": "test_many_machines.py and test_ray.py",
     "lnlib figures limit-fig1 --dataset mnist --budget full": "hours; quick below, figures/ holds it",
     "lnlib reproduce limit-table1 --dataset mnist --budget cores": "hours; digits above, figures/ holds it",
 }

@@ -5,10 +5,15 @@ import os
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 
 from lnlib import data, noise
 from lnlib.data.task import Task, make_task
 from lnlib.errors import DataUnavailable
+
+# A busy machine is no reason to fail.
+settings.register_profile("lnlib", deadline=None)
+settings.load_profile("lnlib")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -39,7 +39,7 @@ def rooms() -> dict[str, list[str]]:
 def modules(room: str) -> list[str]:
     """A module, or a package with all modules in it."""
     package = import_module(room)
-    inside = pkgutil.iter_modules(getattr(package, "__path__", []), f"{room}.")
+    inside = pkgutil.walk_packages(getattr(package, "__path__", []), f"{room}.")
     return [room, *(one.name for one in inside if not one.name.rpartition(".")[2].startswith("_"))]
 
 

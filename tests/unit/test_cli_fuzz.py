@@ -126,6 +126,7 @@ def _stubs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setattr(Store, "obtain", lambda self, spec, **options: replace(trained, spec=spec))
         patch.setattr(Store, "remove", Store.named)
         patch.setattr(runner, "make", lambda *arguments, **options: {})
+        patch.setattr(runner, "timed_step", lambda state: 0.01)
         patch.setattr(cost, "measured", lambda *arguments: cost.Measured(1.0, 1e9))
         patch.setattr(Spec, "new_run", _new_run)
         patch.setattr(figures, "FIGURES", {name: _figure(one) for name, one in FIGURES.items()})
@@ -177,6 +178,7 @@ def _new_run(spec: Spec, *arguments: Any) -> Any:
     return _Run(
         settings=SimpleNamespace(epochs=spec.epochs),
         records=[],
+        state=None,
         best_weights={},
         task=task,
         logits=lambda split, network: torch.zeros(len(split), task.num_classes),

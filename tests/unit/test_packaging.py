@@ -235,7 +235,18 @@ def test_every_make_target_of_the_help_is_listed_with_its_sentence() -> None:
         ["make", "--no-print-directory", "help"], cwd=ROOT, capture_output=True, text=True, check=True
     )
     targets = [line.split()[1] for line in done.stdout.splitlines()]
-    assert targets == ["help", "lab", "check", "test", "notebooks", "site", "bench", "gpu", "figures", "clean"]
+    assert targets == [
+        "help",
+        "lab",
+        "check",
+        "test",
+        "notebooks",
+        "site",
+        "bench",
+        "gpu",
+        "figures",
+        "clean",
+    ]
 
 
 def test_the_ci_script_can_be_run() -> None:

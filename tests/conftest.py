@@ -16,6 +16,25 @@ settings.register_profile("lnlib", deadline=None)
 settings.load_profile("lnlib")
 
 
+SLOW = {
+    f"test_{name}"
+    for name in (
+        "cli", "cli_output", "colab", "curriculum_and_latent_baselines", "damaged_stores", "device",
+        "device_waits", "executors", "experiments", "exports", "limit_methods",
+        "loss_and_selection_baselines", "many_machines", "meta_weighting", "metainfonet_tables", "presets",
+        "random_folders", "ray", "readme", "reference_cell", "reproduce", "runs", "store", "suspects",
+        "templates", "weights_lab", "wheel",
+    )
+}  # fmt: skip
+"""Files that take most of the suite's time; `make check` leaves them to `make test`."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.stem in SLOW:
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> None:
     """Tests run beside one another: one thread each, or LNLIB_TEST_THREADS, on the CPU."""

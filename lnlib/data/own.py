@@ -93,7 +93,7 @@ def _pixels(images: ArrayLike | torch.Tensor) -> NDArray[np.uint8]:
     if array.ndim != 4 or 0 in array.shape:
         raise InvalidValue(
             f"images must have the shape (N, H, W), (N, C, H, W) or (N, H, W, C), got {array.shape}; "
-            "reshape them"
+            "reshape them: rows of D numbers to (N, 1, 1, D), scaled to 0 to 1"
         )
     if array.shape[1] not in (1, 3) and array.shape[3] in (1, 3):
         array = array.transpose(0, 3, 1, 2)

@@ -36,8 +36,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _one_thread() -> None:
-    """Tests run beside one another: one thread each, or LNLIB_TEST_THREADS, on the CPU."""
+def _on_its_own(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Tests run beside one another: one thread each, or LNLIB_TEST_THREADS, on the CPU; and no test keeps its
+    runs where the reader's are.
+    """
+    os.environ["LNLIB_RUNS"] = str(tmp_path_factory.mktemp("runs"))
     torch.set_num_threads(int(os.environ.get("LNLIB_TEST_THREADS", "1")))
     os.environ["LNLIB_DEVICE"] = "cpu"
     os.environ["LNLIB_PROGRESS"] = ""  # answers of tests are nobody's progress

@@ -32,7 +32,7 @@ from lnlib.papers import cost, figures, runner
 from lnlib.papers.figures import FIGURES
 from lnlib.papers.presets import TABLES
 from lnlib.papers.spec import Spec
-from lnlib.papers.store import Store
+from lnlib.papers.store import Result, Store
 
 NUMBERS = ("0", "1", "-1", "0.5", "2", "100", "nan", "NaN", "-Infinity", "1e999", str(10**30), "1" * 5000)
 NAMES = ("digits", "mnist", "quick", "given", *METHODS, *NETS, *BUILDERS, *TABLES, *FIGURES, *labs.LABS)
@@ -128,7 +128,13 @@ def _stubs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setattr(runner, "make", lambda *arguments, **options: {})
         patch.setattr(runner, "timed_step", lambda state: 0.01)
         patch.setattr(cost, "measured", lambda *arguments: cost.Measured(1.0, 1e9))
-        patch.setattr(Spec, "new_run", _new_run)
+        patch.setattr(Spec, "new_run", lambda spec, *arguments, **options: SimpleNamespace(state=None))
+        patch.setattr(Result, "run", lambda result: _trained(result.spec))
+        patch.setattr(
+            Store,
+            "obtain_together",
+            lambda self, specs, **options: [replace(trained, spec=spec) for spec in specs],
+        )
         patch.setattr(figures, "FIGURES", {name: _figure(one) for name, one in FIGURES.items()})
         patch.setattr(plots, "save", lambda figure, stem: [])
         patch.setattr(labs, "lab_named", lambda name, real=labs.lab_named: real(name) and _Lab)
@@ -137,11 +143,6 @@ def _stubs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setattr(course, "course_folder", lambda named, fresh: place)
         patch.setattr(LabApp, "initialize_server", lambda argv: _Server())
         yield
-
-
-class _Run(SimpleNamespace):
-    def __iter__(self) -> Iterator[Any]:
-        return iter(())
 
 
 class _Lab:
@@ -172,16 +173,11 @@ def _figure(spec: figures.FigureSpec) -> figures.FigureSpec:
     return replace(spec, make=lambda *arguments: made)
 
 
-def _new_run(spec: Spec, *arguments: Any) -> Any:
+def _trained(spec: Spec) -> Any:
     """A run that needs no epoch."""
     task = spec.task()
-    return _Run(
-        settings=SimpleNamespace(epochs=spec.epochs),
-        records=[],
-        state=None,
-        best_weights={},
-        task=task,
-        logits=lambda split, network: torch.zeros(len(split), task.num_classes),
+    return SimpleNamespace(
+        nets={}, logits=lambda split, network: torch.zeros(len(task.split(split)), task.num_classes)
     )
 
 

@@ -17,7 +17,7 @@ import plotly.graph_objects as go
 from lnlib.course import plots
 from lnlib.course.labs import saved
 from lnlib.course.labs.controls import Control, Values
-from lnlib.course.labs.panels import Names, Panels, Scene
+from lnlib.course.labs.panels import Panels, Scene
 from lnlib.course.labs.worker import Progress, Report, Worker
 from lnlib.errors import InvalidValue, LnlibError
 
@@ -127,7 +127,6 @@ class Lab:
         if self.trains:
             yield self.failure
         yield self.panels
-        yield Names()
 
     def __getattr__(self, name: str) -> Any:
         if name in type(self).controls and "widgets" in self.__dict__:

@@ -24,7 +24,9 @@ export default {
     for (const signal of [kernel?.statusChanged, kernel?.disposed]) signal?.connect(live);
     show();
     live();
+    const unname = nameSliders(el);
     return () => {
+      unname();
       scene.off("change:value", show);
       scene.off("comm_live_update", live);
       for (const signal of [kernel?.statusChanged, kernel?.disposed]) signal?.disconnect(live);

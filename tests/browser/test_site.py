@@ -178,7 +178,7 @@ def test_the_front_page_begins_with_a_slider_that_draws_what_the_library_says(
         )
         opened.wait_for_function(  # a lab draws in its own time
             "(limit) => [...document.querySelectorAll('.lnlib-plot')].some((plot) => plot._fullData"
-            "?.some((trace) => trace.name?.startsWith('given labels without') && trace.name.endsWith(limit)))",
+            "?.some((trace) => trace.name?.startsWith('given labels') && trace.name.endsWith(limit)))",
             arg=f" {1 - rate:.0%}",
         )
         traces = lab_drawn(opened)

@@ -71,10 +71,12 @@ def write_csv(path: Path | str, table: "pd.DataFrame", **options: Any) -> None:
     A text cell that a spreadsheet would take for a formula (it begins with =, +, - or @, a tab or a line's
     end) gets an apostrophe before it, which `read_csv` takes off again. Numbers stay as they are.
     """
+    import pandas as pd
+
     text = [name for name in table if any(isinstance(cell, str) for cell in table[name])]
-    safe = table.astype(dict.fromkeys(text, object))  # pandas' own strings refuse names that are not UTF-8
-    for name in text:
-        safe[name] = type(safe[name])([_as_text(cell) for cell in safe[name]], safe.index, dtype=object)
+    # As objects: pandas' own strings refuse names that are not UTF-8.
+    cells = {name: pd.Series(map(_as_text, table[name]), table.index, dtype=object) for name in text}
+    safe = table.assign(**cells)
     # Python below 3.13 leaves a lone carriage return bare, where a reader takes it for a line's end.
     bare = any("\r" in str(cell) for name in text for cell in table[name])
     quoting = csv.QUOTE_NONNUMERIC if bare else csv.QUOTE_MINIMAL

@@ -6,13 +6,13 @@ from lnlib.data.folds import fold_tasks, pooled
 from lnlib.data.lazy import LazyImages
 from lnlib.data.own import from_arrays, from_torch
 from lnlib.data.own_files import FOLDER, TABLE
-from lnlib.data.reading import Reading, fold_numbers
+from lnlib.data.reading import Reading
 from lnlib.data.sources import available, fetch, load
 from lnlib.data.task import Split, Task, Truth, Visible, given_task, make_task
 
 __all__ = [
     "FOLDER", "METAINFONET_MEAN", "METAINFONET_STD", "TABLE", "Dataset", "DatasetInfo", "LazyImages",
-    "Reading", "Split", "Task", "Truth", "Visible", "available", "data_root", "fetch", "fold_numbers",
+    "Reading", "Split", "Task", "Truth", "Visible", "available", "data_root", "fetch",
     "fold_tasks", "from_arrays", "from_torch", "given_task", "image_folder", "image_table", "load",
     "make_task", "pooled",
 ]  # fmt: skip

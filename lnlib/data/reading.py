@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from lnlib.checks import Several, checked
-
 
 @dataclass(frozen=True)
 class Skipped:
@@ -96,19 +94,3 @@ def same_bytes(
             one_label = len({labels[row] for row in group}) == 1
             (duplicates if one_label else contradictions).append(tuple(files[row] for row in group))
     return tuple(contradictions), tuple(duplicates)
-
-
-@checked
-def fold_numbers(
-    labels: NDArray[np.int64], groups: NDArray[np.int64], count: Several, generator: np.random.Generator
-) -> NDArray[np.int64]:
-    """The fold, 0 to `count` - 1, of each row: stratified by label, rows of one group in one fold.
-
-    `groups` (N,) are those of `Reading.groups`, or `np.arange(N)` where no two rows belong together.
-    """
-    _, first, group = np.unique(groups, return_index=True, return_inverse=True)
-    order = generator.permutation(len(first))
-    order = order[np.argsort(labels[first[order]], kind="stable")]
-    fold = np.empty(len(first), dtype=np.int64)
-    fold[order] = np.arange(len(first)) % count
-    return fold[group]

@@ -21,6 +21,8 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Error, Locator, Page, sync_playwright
 
+from tests.wheel_tools import OWN_FOLDERS
+
 ROOT = Path(__file__).resolve().parents[2]
 LNLIB = Path(sysconfig.get_path("scripts")) / "lnlib"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
@@ -37,14 +39,6 @@ BROWSER_OPTIONS = (
 ADDRESS = re.compile(r"(http://127\.0\.0\.1:\d+)/\S*?token=(\S+)")
 STATUS = '.widget-html [role="status"]:not([aria-live])'
 """Where a lab tells how its training goes."""
-OWN_FOLDERS = (
-    "JUPYTER_CONFIG_DIR",
-    "JUPYTER_RUNTIME_DIR",
-    "JUPYTERLAB_SETTINGS_DIR",
-    "JUPYTERLAB_WORKSPACES_DIR",
-    "IPYTHONDIR",
-    "LNLIB_RUNS",
-)
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 TRACEBACK = "Traceback (most recent call last)"
 NUMBERS = count()
@@ -109,7 +103,7 @@ def serving(folder: Path, home: Path) -> Iterator[Server]:
 @contextmanager
 def running(command: list[str | Path], folder: Path, home: Path) -> Iterator[tuple[str, str]]:
     """A Jupyter server that a command starts in a folder, its settings and runs elsewhere: address, token."""
-    environment = os.environ | {name: str(home / name.lower()) for name in OWN_FOLDERS}
+    environment = os.environ | {name: str(home / name.lower()) for name in (*OWN_FOLDERS, "LNLIB_RUNS")}
     log_path = home / "log"
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

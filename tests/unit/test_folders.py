@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from lnlib import data
-from lnlib.data import fold_numbers, listing
+from lnlib.data import listing
 from lnlib.data.decoding import formats
 from lnlib.data.task import make_task
 from lnlib.errors import LnlibError
@@ -269,22 +269,6 @@ def test_the_same_bytes_fall_on_one_side_of_every_split(tmp_path, seed):
     assert abs(len(files["test"]) - 7) <= 1 and abs(len(files["validation"]) - 6) <= 1
     spec = Spec.parse({"dataset": f"folder:{tmp_path}", "seed": seed})
     assert spec.sizes().train == len(spec.task().train)
-    everything = mine.train_files + mine.test_files
-    labels = torch.cat([mine.train_labels, mine.test_labels]).numpy()
-    folds = fold_numbers(labels, mine.reading.groups(everything), 4, np.random.default_rng(seed))
-    of_bytes = {}
-    for file, fold in zip(everything, folds.tolist(), strict=True):
-        assert of_bytes.setdefault((tmp_path / file).read_bytes(), fold) == fold
-    assert np.ptp(np.bincount(folds)) <= 4
-
-
-def test_folds_are_stratified_and_equal_in_size():
-    labels = np.repeat([0, 1, 2], [50, 23, 7])
-    folds = fold_numbers(labels, np.arange(80), 5, np.random.default_rng(0))
-    assert np.bincount(folds).tolist() == [16] * 5
-    for label in range(3):
-        assert np.ptp(np.bincount(folds[labels == label], minlength=5)) <= 1
-    assert not np.array_equal(folds, fold_numbers(labels, np.arange(80), 5, np.random.default_rng(1)))
 
 
 @pytest.mark.parametrize("name", [".ipynb_checkpoints", "__MACOSX", "@eaDir", ".git"])

@@ -61,6 +61,8 @@ def main(names: list[str]) -> int:
     ]
     too_large = []
     os.environ[PICTURES] = "1"
+    # Prose quotes what is saved, whose last digits hang on the number of threads; training magnifies them.
+    os.environ["OMP_NUM_THREADS"] = "1"
     if browser := find_browser():
         os.environ.setdefault("BROWSER_PATH", browser)  # where kaleido looks
     with Progress() as progress:

@@ -38,6 +38,12 @@ def test_a_lesson_keeps_to_its_rules(path):
 
 
 @pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
+def test_a_lesson_is_saved_with_the_threads_for_which_its_prose_was_written(path):
+    lines = re.findall(r"device: (.*?) ·", path.read_text(encoding="utf-8"))
+    assert set(lines) == {"CPU, 1 thread"}
+
+
+@pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
 def test_lessons_are_small(path):
     assert path.stat().st_size < 500_000
 

@@ -27,12 +27,12 @@ PATIENCE = 120
 
 
 class Node:
-    """A node with one processor; everything that it starts is in a session of its own."""
+    """A node with one processor, or more; everything that it starts is in a session of its own."""
 
-    def __init__(self, address: str, log: Path, *arguments: str) -> None:
+    def __init__(self, address: str, log: Path, *arguments: str, cpus: int = 1) -> None:
         self.address, self.gcs = address, ""
         ray = Path(sys.executable).with_name("ray")
-        small = ["--num-cpus=1", "--object-store-memory=100000000", "--disable-usage-stats"]
+        small = [f"--num-cpus={cpus}", "--object-store-memory=100000000", "--disable-usage-stats"]
         self.ports = {helper: free_port(address) for helper in HELPERS}
         ports = [f"--{option}={self.ports[helper]}" for helper, option in HELPERS.items()]
         command = [ray, "start", "--block", f"--node-ip-address={address}", *small, *ports, *arguments]
@@ -90,8 +90,10 @@ def free_port(address: str) -> int:
 
 
 @contextlib.contextmanager
-def cluster(nodes: int, pythonpath: Path) -> Iterator[list[Node]]:
-    """So many nodes; the first is the head, at whose `gcs` the cluster is found."""
+def cluster(nodes: int, pythonpath: Path, gpus: int = 0, cpus: int = 1) -> Iterator[list[Node]]:
+    """So many nodes; the first is the head, at whose `gcs` the cluster is found. The others say they have
+    so many GPUs, and all that they have so many processors.
+    """
     place, started = (
         Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp")),
         list[Node](),
@@ -116,10 +118,11 @@ def cluster(nodes: int, pythonpath: Path) -> Iterator[list[Node]]:
             f"--temp-dir={place}",
             "--no-monitor",
         ]
-        started.append(Node("127.0.0.2", place / "head.log", *head))
+        started.append(Node("127.0.0.2", place / "head.log", *head, cpus=cpus))
         started[0].gcs = f"127.0.0.2:{port}"
         for n in range(3, 2 + nodes):
-            started.append(Node(f"127.0.0.{n}", place / f"{n}.log", f"--address=127.0.0.2:{port}"))
+            joins = f"--address=127.0.0.2:{port}", f"--num-gpus={gpus}"
+            started.append(Node(f"127.0.0.{n}", place / f"{n}.log", *joins, cpus=cpus))
         yield started
     finally:
         for node in reversed(started):

@@ -31,7 +31,12 @@ Threads = Annotated[
     int | None,
     typer.Option(help="Threads of a run, which decide its last digits; with --ray 1 unless given."),
 ]
-GpusPerRun = Annotated[float, typer.Option(help="With --ray: GPUs of a run, or a share of one, like 0.25.")]
+GpusPerRun = Annotated[
+    str,
+    typer.Option(
+        metavar="SHARE", help="With --ray: GPUs of a run, or a share of one, like 0.25; auto: as many as fit."
+    ),
+]
 
 MOST_THREADS = 1024
 HEARD = 5.0
@@ -49,7 +54,7 @@ def figures(
     workers: Workers = None,
     ray: RayAddress = None,
     threads: Threads = None,
-    gpus_per_run: GpusPerRun = 0.0,
+    gpus_per_run: GpusPerRun = "0",
     as_json: AsJson = False,
 ) -> None:
     """Regenerate figures: PNG, interactive HTML, and the data as CSV with its provenance beside it.
@@ -114,7 +119,7 @@ def reproduce(
     workers: Workers = None,
     ray: RayAddress = None,
     threads: Threads = None,
-    gpus_per_run: GpusPerRun = 0.0,
+    gpus_per_run: GpusPerRun = "0",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what it would take, by row, from measured steps.")
     ] = False,
@@ -158,7 +163,7 @@ def reproduce(
     say(*paths)
 
 
-def _executor(workers: int | None, ray: str | None, threads: int | None, gpus_per_run: float) -> "Executor":
+def _executor(workers: int | None, ray: str | None, threads: int | None, gpus_per_run: str) -> "Executor":
     """Where the options say that runs train."""
     from lnlib.papers.executors.here import Here
     from lnlib.papers.executors.processes import Processes
@@ -166,12 +171,18 @@ def _executor(workers: int | None, ray: str | None, threads: int | None, gpus_pe
 
     if threads is not None and not 1 <= threads <= MOST_THREADS:
         raise InvalidValue(f"threads must be 1 to {MOST_THREADS}, got {threads}; try --threads 1")
-    if ray is None and gpus_per_run:
-        raise InvalidValue(f"--gpus-per-run is for --ray, got {gpus_per_run:g} without it; try --ray local")
+    try:
+        gpus = gpus_per_run if gpus_per_run == "auto" else float(gpus_per_run)
+    except ValueError:
+        raise InvalidValue(
+            f"--gpus-per-run must be a number or auto, got {gpus_per_run!r}; try 0.5"
+        ) from None
+    if ray is None and gpus:
+        raise InvalidValue(f"--gpus-per-run is for --ray, got {gpus_per_run} without it; try --ray local")
     if ray is not None:
         if workers is not None:
             raise InvalidValue(f"--workers is for this machine, got {workers} beside --ray; leave one out")
-        return Ray(ray, threads or 1, gpus_per_run)
+        return Ray(ray, threads or 1, gpus)  # type: ignore[arg-type]
     return Here(threads) if workers is None else Processes(workers, threads)
 
 

@@ -250,6 +250,9 @@ def test_executors_refuse_what_cannot_be(tmp_path, monkeypatch):
         (["--threads", "0"], "threads must be 1 to 1024, got 0"),
         (["--workers", "2", "--ray", "local"], "--workers is for this machine"),
         (["--gpus-per-run", "0.5"], "--gpus-per-run is for --ray"),
+        (["--gpus-per-run", "auto"], "--gpus-per-run is for --ray, got auto"),
+        (["--ray", "local", "--gpus-per-run", "half"], "must be a number or auto, got 'half'"),
+        (["--ray", "local", "--gpus-per-run", "nan"], "must be a share or whole, got nan"),
         (["--ray", "local", "--gpus-per-run", "1.5"], "must be a share or whole, got 1.5"),
     ):
         result = CliRunner().invoke(app, ["reproduce", "limit-table1", *options])

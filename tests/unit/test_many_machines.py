@@ -13,7 +13,7 @@ import torch
 from typer.testing import CliRunner
 
 from lnlib.cli.app import app
-from lnlib.papers import cost, export, record
+from lnlib.papers import cost, export, measured_step, record
 from lnlib.papers.request import Request
 from lnlib.papers.spec import Spec
 from lnlib.papers.store import Store
@@ -66,7 +66,7 @@ def test_a_dry_run_counts_runs_steps_and_time_and_trains_nothing(tmp_path, monke
 
 
 def test_memory_counts_what_is_alive_at_the_same_time():
-    with cost._Memory() as memory:
+    with measured_step._Memory() as memory:
         first = torch.zeros(1000)
         second = first + 1
         view = second[:10]
@@ -81,7 +81,7 @@ def test_memory_counts_what_is_alive_at_the_same_time():
 
 def test_a_run_takes_its_weights_their_gradients_and_adams_two_means_and_its_activations():
     fields = {"net_options": {"width": 512, "depth": 4}, "batch_size": 256}
-    found = cost.measured(Spec.parse(fields), torch.device("cpu"))
+    found = measured_step.measured(Spec.parse(fields), torch.device("cpu"))
     weights = (64 + 1) * 512 + 3 * (512 + 1) * 512 + (512 + 1) * 10
     images = 64 * (1797 + 256)
     least, activations = 4 * (4 * weights + images), 4 * 256 * 4 * 512

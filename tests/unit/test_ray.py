@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from lnlib import data
@@ -20,6 +21,7 @@ from lnlib.papers import runner, tables
 from lnlib.papers.executors import ray as cluster_module
 from lnlib.papers.executors.here import Here
 from lnlib.papers.executors.ray import Ray
+from lnlib.papers.measured_step import measured
 from lnlib.papers.record import CHECKPOINT
 from lnlib.papers.request import Request
 from lnlib.papers.spec import Spec
@@ -39,12 +41,12 @@ ROOT = Path(__file__).resolve().parents[2]
 OFTEN = 0.5
 """Seconds between checkpoints."""
 TABLE = {"rows": ("ce", "dmi"), "cells": ["p=0.5, n=all"], "seeds": [42, 43], "epochs": 2, "train_size": 200}
-LONG = TINY | {"train_size": None, "net_options": {"width": 256, "depth": 4}, "epochs": 150}
+LONG = TINY | {"train_size": None, "net_options": {"width": 256, "depth": 4}, "epochs": 120}
 
 
 @pytest.fixture(scope="module")
 def nodes():
-    with cluster(2, ROOT) as started:
+    with cluster(2, ROOT, gpus=1) as started:
         yield started
 
 
@@ -100,6 +102,34 @@ def test_a_run_that_diverges_is_a_result_and_an_error_of_a_task_is_one_here(node
         runner.make([Spec.parse(TINY)], store, executor=Ray("127.0.0.2:1"))
 
 
+def test_runs_share_a_gpu_by_their_memory_and_what_no_node_has_is_said(nodes, tmp_path, monkeypatch):
+    specs = [Spec.parse(TINY | {"seed": seed}) for seed in (1, 2)]
+    spec, (plain, other) = specs[0], (Store(tmp_path / "plain"), Store(tmp_path / "other"))
+    needed = cluster_module.CONTEXT + cluster_module.SLACK * measured(spec, torch.device("cpu")).bytes
+    assert needed == pytest.approx(0.6e9, rel=0.02)
+    memory, begun = int(3.5 * needed), []
+    monkeypatch.setattr(cluster_module, "_gpu_memory", lambda: memory)
+    original = cluster_module._Cluster.__init__
+    monkeypatch.setattr(
+        cluster_module._Cluster, "__init__", lambda *all: (original(*all), begun.append(all[0]))[0]
+    )
+    told = []
+    runner.make(
+        specs, other, progress=lambda what, share: told.append(what), executor=Ray(nodes[0].gcs, 1, "auto")
+    )
+    (session,) = begun
+    assert [*session.shares.values()] == [1 / 3]
+    assert {node for what in told for node in where_and_when(what)} == {"127.0.0.3"}  # where the GPU is
+    for spec in specs:
+        same_numbers(other.find(spec).history, plain.obtain(spec).history)
+    for asked, said in (
+        (Ray(nodes[0].gcs, 2), "takes, 2 processors; the largest has 1 and"),
+        (Ray(nodes[0].gcs, 1, 2.0), "1 processors and 2.0 GPUs; the largest has 1 and 1"),
+    ):
+        with pytest.raises(LnlibError, match=said):
+            runner.make([Spec.parse(TINY | {"seed": 3})], other, executor=asked)
+
+
 def test_data_that_a_node_lacks_is_fetched_there_once(tmp_path, monkeypatch):
     fetched, there = [], set()
 
@@ -150,23 +180,27 @@ def test_a_worker_and_then_a_node_that_die_cost_only_what_their_last_checkpoint_
     nodes: list[Node], tmp_path, monkeypatch
 ):
     """On nodes that do not see the store's folder; the last test, as it leaves one node."""
-    original = cluster_module._Cluster.__init__
+    original, heard = cluster_module._Cluster.__init__, cluster_module._Cluster._heard
+    store, victim = Store(tmp_path / "there"), nodes[1]
+    specs = {seed: Spec.parse(LONG | {"seed": seed}) for seed in (1, 2, 3)}
+    killed: list[tuple[int, int]] = []
+    epochs: dict[int, list[int]] = {seed: [] for seed in specs}
 
     def unseen(self, *arguments):
         original(self, *arguments)
         self.sign.unlink()
 
+    def noted(self, *arguments):
+        for event in heard(self, *arguments):
+            if event.kind == "trains":
+                epochs[event.spec.seed].append(event.epoch)
+            yield event
+
     monkeypatch.setattr(cluster_module._Cluster, "__init__", unseen)
-    store, victim = Store(tmp_path / "there"), nodes[1]
-    specs = {seed: Spec.parse(LONG | {"seed": seed}) for seed in (1, 2, 3, 4)}
-    killed: list[tuple[int, int]] = []
-    epochs: dict[int, list[int]] = {}
+    monkeypatch.setattr(cluster_module._Cluster, "_heard", noted)
 
     def progress(what, share):
-        now = where_and_when(what)
-        for seed, epoch in now.values():
-            epochs.setdefault(seed, []).append(epoch)
-        seed, epoch = now.get(victim.address, (0, 0))
+        seed, epoch = where_and_when(what).get(victim.address, (0, 0))
         path = store.root / "none" if not seed else store.folder(specs[seed]) / CHECKPOINT
         if len(killed) < 2 and path.exists() and (not killed or epoch > killed[0][1] or seed != killed[0][0]):
             killed.append((seed, reached_in(path, specs[seed])))
@@ -180,8 +214,8 @@ def test_a_worker_and_then_a_node_that_die_cost_only_what_their_last_checkpoint_
     runner.make([*specs.values()], store, progress=progress, executor=Ray(nodes[0].gcs, 1, 0, OFTEN))
     assert len(killed) == 2
     for seed, reached in killed:
-        # What was on its way when it died may still have come; after that, nothing before the checkpoint.
-        assert reached > 0 and min(epochs[seed]) >= reached - 1
+        # What comes after a checkpoint, on its way or from the next attempt, is of later epochs.
+        assert reached > 0 and min(epochs[seed]) > reached
     plain = Store(tmp_path / "here")
     for spec in specs.values():
         same_numbers(store.find(spec).history, plain.obtain(spec).history)

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from filelock import FileLock
@@ -24,6 +24,7 @@ from lnlib.errors import DataUnavailable, InvalidValue, LnlibError, TrainingDive
 from lnlib.files import whole_file
 from lnlib.papers import record
 from lnlib.papers.executors import Event, Work
+from lnlib.papers.measured_step import measured
 from lnlib.papers.record import ARRAYS, BEST, CHECKPOINT, RECORD, Record
 from lnlib.papers.run_folder import locked
 from lnlib.papers.spec import Spec, load
@@ -33,23 +34,29 @@ Files = dict[tuple[str, str], bytes]
 """Contents by run and name."""
 RESULT = (BEST, ARRAYS, RECORD)
 """What a task gives back; the record comes last, and says that the rest is there."""
+AUTO: Literal["auto"] = "auto"
+CONTEXT, SLACK = 0.6e9, 1.25
+"""Of a process on a GPU: the bytes of CUDA's code and its libraries' buffers, and what PyTorch reserves for a
+byte of its tensors. Rules of thumb.
+"""
 
 
 @dataclass(frozen=True)
 class Ray:
     """Trains on the Ray cluster at `address`, or "local" for one on this machine while it is needed.
 
-    A run takes `threads` processors and `gpus` of a GPU (0.25: four share one), none unless given. Its
-    checkpoints are `checkpoint_seconds` apart.
+    A run takes `threads` processors and `gpus` of a GPU (0.25: four share one; "auto": as many as by estimate
+    fit in the memory of the cluster's smallest), none unless given. Its checkpoints are `checkpoint_seconds`
+    apart.
     """
 
     address: str
     threads: int = 1
-    gpus: float = 0.0
+    gpus: float | Literal["auto"] = 0.0
     checkpoint_seconds: float = 30.0
 
     def __post_init__(self) -> None:
-        if not (0 <= self.gpus <= 1 or (self.gpus > 1 and self.gpus.is_integer())):
+        if self.gpus != AUTO and not (0 <= self.gpus <= 1 or (self.gpus > 1 and self.gpus.is_integer())):
             raise InvalidValue(f"GPUs of a run must be a share or whole, got {self.gpus:g}; try 0.5 or 1")
 
     @contextmanager
@@ -92,10 +99,12 @@ class _Cluster:
         import ray
 
         self.ray, self.work, self.asked = ray, work, asked
-        needs = {"num_cpus": asked.threads, "num_gpus": asked.gpus}
-        self.task = ray.remote(**needs, max_retries=0)(_train)  # tried again by the runner, elsewhere
+        self._check_room()
+        self.gpu_memory = _smallest_gpu() if asked.gpus == AUTO else 0
+        self.task = ray.remote(num_cpus=asked.threads, max_retries=0)(_train)  # the runner tries again
         self.running: dict[Any, _Running] = {}
         self.ended: list[Event] = []
+        self.shares: dict[str, float] = {}
         # Who sees this file shares the folder.
         root = work.store.root.resolve()
         root.mkdir(parents=True, exist_ok=True)
@@ -107,8 +116,33 @@ class _Cluster:
         there = self.ray.cluster_resources()
         places = [there.get("CPU", 0) / self.asked.threads]
         if self.asked.gpus:
-            places.append(there.get("GPU", 0) / self.asked.gpus)
+            # Where shares differ, some runs may wait in Ray for those before them.
+            share = min(self.shares.values(), default=1.0) if self.asked.gpus == AUTO else self.asked.gpus
+            places.append(there.get("GPU", 0) / share)
         return int(min(places) + 1e-9)
+
+    def _check_room(self) -> None:
+        """Raises `LnlibError` where no node could take a run: it would wait for ever."""
+        gpus = 1e-4 if self.asked.gpus == AUTO else self.asked.gpus
+        nodes = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
+        fits = [n for n in nodes if n.get("CPU", 0) >= self.asked.threads and n.get("GPU", 0) >= gpus]
+        if not fits:
+            most = max((n.get("CPU", 0), n.get("GPU", 0)) for n in nodes)
+            raise LnlibError(
+                f"no node of the Ray cluster has what a run takes, {self.asked.threads} processors"
+                f"{f' and {self.asked.gpus} GPUs' if gpus else ''}; the largest has {most[0]:g} and "
+                f"{most[1]:g}; give fewer --threads or --gpus-per-run, or add a node"
+            )
+
+    def share(self, spec: Spec) -> float:
+        """GPUs of a run."""
+        if self.asked.gpus != AUTO:
+            return self.asked.gpus
+        alike = f"{spec.method} {spec.net} {spec.net_options} {spec.dataset} {spec.sizes()} {spec.batch_size}"
+        if alike not in self.shares:
+            needed = CONTEXT + SLACK * measured(spec, torch.device("cpu")).bytes
+            self.shares[alike] = 1 / max(1, int(self.gpu_memory / needed))
+        return self.shares[alike]
 
     def start(self, spec: Spec) -> None:
         store, lock = self.work.store, ExitStack()
@@ -120,7 +154,9 @@ class _Cluster:
         record.write(Record(spec=spec.spelled_out()), folder)
         files = _files(store, [spec], [CHECKPOINT]) | _files(store, spec.sources().values(), [RECORD, BEST])
         work = replace(self.work, on_wait=None)
-        task = self.task.remote(spec, work, files, str(self.sign), self.asked)
+        task = self.task.options(num_gpus=self.share(spec)).remote(
+            spec, work, files, str(self.sign), self.asked
+        )
         self.running[task] = _Running(spec, lock)
 
     def events(self) -> Iterator[Event]:
@@ -160,6 +196,22 @@ class _Cluster:
             self.ray.cancel(task, force=True)
             run.lock.close()
         self.sign.unlink(missing_ok=True)
+
+
+def _smallest_gpu() -> int:
+    """Bytes of memory of the cluster's smallest GPU."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("GPU")]
+    ask = ray.remote(num_cpus=0, num_gpus=1e-3)(_gpu_memory)
+    there = [NodeAffinitySchedulingStrategy(node, soft=False) for node in nodes]
+    least: int = min(ray.get([ask.options(scheduling_strategy=node).remote() for node in there]))
+    return least
+
+
+def _gpu_memory() -> int:
+    return min(torch.cuda.get_device_properties(n).total_memory for n in range(torch.cuda.device_count()))
 
 
 def _files(store: Store, specs: Any, names: list[str]) -> Files:

@@ -98,7 +98,7 @@ def _pictures(suspects: pd.DataFrame, dataset: Dataset) -> Iterable[NDArray[np.u
         return
     place = Path(dataset.reading.place)
     root = place if place.is_dir() else place.parent
-    yield from decode([root / file for file in suspects["file"]], SIDE).pixels
+    yield from decode([str(root / file) for file in suspects["file"]], SIDE).pixels
 
 
 def _image(pixels: NDArray[np.uint8]) -> str:

@@ -61,7 +61,7 @@ def read_animal10n(
     order = counts[0] + stratified_order(labels[1], stream(0, "animal-10n meta"))
     clean, test = np.sort(order[:num_clean]), np.sort(order[num_clean:])
     train = np.concatenate([np.arange(counts[0]), clean])
-    pixels, true = colour_once(folder, files, SIDE, progress), np.concatenate(labels)
+    pixels, true = colour_once(folder, [*map(str, files)], SIDE, progress), np.concatenate(labels)
     paths = [file.relative_to(folder).as_posix() for file in files]
     return Dataset(
         name,

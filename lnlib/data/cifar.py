@@ -74,7 +74,7 @@ def read_cifar_jpeg(folder: Path, name: str, progress: OnPicture | None = None) 
     labels = np.searchsorted(class_names, listed.classes)
     check_every_class("training", labels[:num_train], class_names, "add pictures")
     check_every_class("test", labels[num_train:], class_names, "add pictures")
-    images = torch.from_numpy(colour_once(folder, [folder / path for path in paths], SIDE, progress))
+    images = torch.from_numpy(colour_once(folder, [str(folder / path) for path in paths], SIDE, progress))
     return Dataset(
         name,
         images[:num_train],

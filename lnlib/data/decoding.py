@@ -7,13 +7,15 @@ import hashlib
 import io
 import json
 import os
+import sys
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
+from multiprocessing import get_context
 from pathlib import Path
 from typing import IO
 
@@ -34,8 +36,10 @@ FAULTS = (OSError, SyntaxError, ValueError, MemoryError, Image.DecompressionBomb
 """What Pillow raises for files that are damaged or no pictures."""
 KEPT_FROM = 10_000_000
 """Bytes of files from which a folder's decoded pictures are kept: fewer are decoded in a second or two."""
-AT_ONCE = 64
-"""Files that a thread decodes in one go."""
+GOES, MOST_AT_ONCE = 8, 256
+"""In how many goes each worker decodes few files, and the most files of a go."""
+MANY = 5000
+"""Files from which on starting processes pays."""
 
 
 @cache
@@ -97,7 +101,9 @@ def pixels_of(picture: Image.Image, size: int) -> NDArray[np.uint8]:
         wanted = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
     mode = "L" if grey else "RGB"
     plain = wanted if wanted.mode == mode else wanted.convert(mode)
-    pixels = np.asarray(ImageOps.fit(plain, (size, size), Image.Resampling.BILINEAR))
+    if plain.size != (size, size):
+        plain = ImageOps.fit(plain, (size, size), Image.Resampling.BILINEAR)
+    pixels = np.asarray(plain)
     return pixels[None] if grey else pixels.transpose(2, 0, 1)
 
 
@@ -112,45 +118,63 @@ class Decoded:
     faults: dict[int, str]
 
 
-def decode(files: Sequence[Path], size: int, progress: OnPicture | None = None) -> Decoded:
-    """Read all files, in as many threads as there are processors; Pillow decodes outside Python's lock."""
+def decode(files: Sequence[str], size: int, progress: OnPicture | None = None) -> Decoded:
+    """Read all files, with as many workers as there are processors."""
     pixels = np.zeros((len(files), 3, size, size), dtype=np.uint8)
-    digests, faults, coloured = [""] * len(files), {}, []
-
-    def read(rows: range) -> range:
-        for row in rows:
-            try:
-                with open(files[row], "rb") as file:
-                    content = file.read()
-                digests[row] = hashlib.sha256(content).hexdigest()
-                with opened(io.BytesIO(content)) as picture:
-                    decoded = pixels_of(picture, size)
-                pixels[row] = decoded
-                if len(decoded) == 3:
-                    coloured.append(row)
-            except FAULTS as error:
-                faults[row] = cause_of(error)
-        return rows
-
-    chunks = [range(first, min(first + AT_ONCE, len(files))) for first in range(0, len(files), AT_ONCE)]
-    with quiet(), ThreadPoolExecutor(os.cpu_count()) as threads:
+    digests, faults, coloured = list[str](), dict[int, str](), False
+    number = os.cpu_count() or 1
+    at_once = min(MOST_AT_ONCE, -(-len(files) // (GOES * number)))
+    chunks = [files[first : first + at_once] for first in range(0, len(files), at_once or 1)]
+    with quiet(), _workers(number, len(files)) as workers:
         try:
-            for rows in threads.map(read, chunks):
-                if progress:
-                    for row in rows:
-                        progress(row + 1, len(files))
-        except BaseException:  # Ctrl-C, say: what has not begun need not
-            threads.shutdown(wait=False, cancel_futures=True)
+            for part in workers.map(partial(_decode_some, size), chunks):
+                rows = range(len(digests), len(digests) + len(part.digests))
+                pixels[rows.start : rows.stop] = part.pixels
+                coloured = coloured or part.pixels.shape[1] == 3
+                faults |= {rows[row]: cause for row, cause in part.faults.items()}
+                digests += part.digests
+                for row in rows if progress else ():
+                    progress(row + 1, len(files))  # type: ignore[misc]
+        except BaseException as error:  # Ctrl-C, say: what has not begun need not
+            workers.shutdown(wait=False, cancel_futures=True)
+            if isinstance(error, BrokenExecutor):
+                raise LnlibError(
+                    "a process that decodes pictures was killed, most often for lack of memory; free some"
+                ) from error
             raise
-    return Decoded(
-        pixels if coloured else np.ascontiguousarray(pixels[:, :1]),
-        tuple(digests),
-        dict(sorted(faults.items())),
-    )
+    return Decoded(pixels if coloured else np.ascontiguousarray(pixels[:, :1]), tuple(digests), faults)
+
+
+def _workers(number: int, files: int) -> Executor:
+    """Threads, as Pillow decodes outside Python's lock; for very many files processes: what Python does
+    between two small pictures takes longer than they. Only where a process can be forked, as others would
+    import the caller's script anew.
+    """
+    if files < MANY or sys.platform != "linux":
+        return ThreadPoolExecutor(number)
+    return ProcessPoolExecutor(number, mp_context=get_context("fork"))
+
+
+def _decode_some(size: int, files: Sequence[str]) -> Decoded:
+    """What a worker does in one go."""
+    pixels = np.zeros((len(files), 3, size, size), dtype=np.uint8)
+    digests, faults, coloured = [""] * len(files), {}, False
+    for row, file in enumerate(files):
+        try:
+            with open(file, "rb") as opened_file:
+                content = opened_file.read()
+            digests[row] = hashlib.sha256(content).hexdigest()
+            with opened(io.BytesIO(content)) as picture:
+                decoded = pixels_of(picture, size)
+            pixels[row] = decoded
+            coloured = coloured or len(decoded) == 3
+        except FAULTS as error:
+            faults[row] = cause_of(error)
+    return Decoded(pixels if coloured else pixels[:, :1].copy(), tuple(digests), faults)
 
 
 def decoded_once(
-    place: Path, files: Sequence[Path], size: int, progress: OnPicture | None = None, kept_from: int = 0
+    place: Path, files: Sequence[str], size: int, progress: OnPicture | None = None, kept_from: int = 0
 ) -> Decoded:
     """`decode`, or what it gave for `place` before, from the user's cache folder, where the files' names,
     sizes and dates are as they were then. Of fewer than `kept_from` bytes of files no copy is made.
@@ -179,7 +203,7 @@ def decoded_once(
 
 
 def colour_once(
-    folder: Path, files: Sequence[Path], side: int, progress: OnPicture | None = None
+    folder: Path, files: Sequence[str], side: int, progress: OnPicture | None = None
 ) -> NDArray[np.uint8]:
     """Published pictures in colour (N, 3, side, side), decoded once; raises `DataUnavailable` for damaged
     ones.
@@ -190,7 +214,7 @@ def colour_once(
     return decoded.pixels if decoded.pixels.shape[1] == 3 else decoded.pixels.repeat(3, axis=1)
 
 
-def _listing(files: Sequence[Path], size: int) -> tuple[int, str]:
+def _listing(files: Sequence[str], size: int) -> tuple[int, str]:
     """How many bytes the files have, and a hash of their names, sizes, dates and of how they are decoded."""
     total, digest = 0, hashlib.sha256(f"{size}|{formats()}\n".encode())
     for file in files:
@@ -205,7 +229,7 @@ def _listing(files: Sequence[Path], size: int) -> tuple[int, str]:
 
 
 def unreadable_pictures(
-    place: Path, files: Sequence[Path], faults: dict[int, str], way_out: str
+    place: Path, files: Sequence[str], faults: dict[int, str], way_out: str
 ) -> DataUnavailable:
     """The error for pictures that cannot be read: how many, and which first."""
     row, cause = next(iter(faults.items()))

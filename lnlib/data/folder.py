@@ -88,7 +88,7 @@ def _data_set(
     progress: OnPicture | None,
     unreadable: Unreadable,
 ) -> Dataset:
-    paths = [root / file for file in listed.files]
+    paths = [os.path.join(root, file) for file in listed.files]
     decoded = decoded_once(place, paths, size, progress, KEPT_FROM)
     if decoded.faults and unreadable == "stop":
         way_out = "repair or remove them, or leave them out with --unreadable skip"

@@ -84,13 +84,13 @@ def same_bytes(
     files: Sequence[str], labels: Sequence[str], digests: Sequence[str]
 ) -> tuple[tuple[tuple[str, ...], ...], tuple[tuple[str, ...], ...]]:
     """Contradictions and duplicates as `Reading` has them, in the files' order."""
-    rows = defaultdict(list)
+    rows, counts = defaultdict(list), Counter(digests)
     for row, digest in enumerate(digests):
-        rows[digest].append(row)
+        if counts[digest] > 1:
+            rows[digest].append(row)
     contradictions: list[tuple[str, ...]] = []
     duplicates: list[tuple[str, ...]] = []
     for group in rows.values():
-        if len(group) > 1:
-            one_label = len({labels[row] for row in group}) == 1
-            (duplicates if one_label else contradictions).append(tuple(files[row] for row in group))
+        one_label = len({labels[row] for row in group}) == 1
+        (duplicates if one_label else contradictions).append(tuple(files[row] for row in group))
     return tuple(contradictions), tuple(duplicates)

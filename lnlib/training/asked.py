@@ -15,7 +15,7 @@ from lnlib import catalog
 from lnlib.catalog import Entry
 from lnlib.data.task import Task
 from lnlib.device import default_device
-from lnlib.errors import InvalidValue, shown, unknown_name
+from lnlib.errors import InvalidValue, UnknownName, shown, unknown_name
 from lnlib.methods.base import Method
 from lnlib.nets import NetSpec
 from lnlib.nets.own import OwnNet
@@ -55,14 +55,34 @@ def method_of(asked: Any) -> Method:
 def settings_of(options: Mapping[str, Any]) -> Settings:
     """The settings of what is said; raises `UnknownName` for one that there is not."""
     names = [part.name for part in fields(Settings)]
-    for name in options:
+    for name, value in options.items():
         if name not in names:
-            raise unknown_name("setting", name, [*names, "seed", "start", "device", "on_step", "mode"])
+            known = [*names, "seed", "start", "device", "on_step", "mode"]
+            raise _option_of_a_part(name, value) or unknown_name("setting", name, known)
     given = dict(options)
     for name, meant in (("net", net_of), ("optimizer", optimizer_of), ("augment", augmentation_of)):
         if name in given:
             given[name] = meant(given[name])
     return Settings(**given)
+
+
+def _option_of_a_part(name: str, value: object) -> UnknownName | None:
+    """The error for an option that is the optimiser's, the network's or the method's, like lr or beta."""
+    own = {"learning_rate": "lr"}.get(name, name)
+    for part, entries, written in (
+        ("the optimizer", catalog.OPTIMIZERS, "optimizer="),
+        ("the net", catalog.NETS, "net="),
+        ("a method", catalog.METHODS, ""),
+    ):
+        owners = [entry.kind for entry in entries.values() if own in _option_names(entry)]
+        if owners:
+            ways = " or ".join(f"{written}{kind}({own}={shown(value)})" for kind in owners[:3])
+            return UnknownName(f"unknown setting {name!r}: it is an option of {part}; write {ways}")
+    return None
+
+
+def _option_names(entry: Entry) -> set[str]:
+    return {part.name for part in fields(entry.load()) if part.init}
 
 
 def net_of(asked: Any) -> NetSpec:

@@ -151,7 +151,7 @@ def test_two_workers_make_the_numbers_of_one_process(plain, tmp_path):
 
 
 def test_a_worker_that_is_killed_is_replaced_and_its_run_goes_on_from_the_checkpoint(tmp_path):
-    spec, short = Spec.parse(LONG | {"epochs": 400}), Spec.parse(LONG | {"epochs": 3})
+    spec, short = Spec.parse(LONG | {"epochs": 250}), Spec.parse(LONG | {"epochs": 3})
     store, before, after = Store(tmp_path), [], []
 
     def progress(what, share):

@@ -109,7 +109,10 @@ def test_names_classes_and_things_mean_the_same(task):
     ("options", "text"),
     [
         ({"epoch": 3}, "unknown setting 'epoch': did you mean 'epochs'"),
-        ({"learning_rate": 3}, "unknown setting 'learning_rate'"),
+        ({"learning_rate": 3}, r"option of the optimizer; write optimizer=Adam\(lr=3\) or optimizer=SGD"),
+        ({"momentum": 0.9}, r"unknown setting 'momentum'.*write optimizer=SGD\(momentum=0.9\)$"),
+        ({"beta": 10}, r"it is an option of a method; write .*LIMIT\(beta=10\)"),
+        ({"width": 64}, r"it is an option of the net; write net=MLP\(width=64\)"),
         (
             {"optimizer": torch.optim.SGD([torch.zeros(1)], 0.1)},
             "must be lnlib's Adam or SGD, got SGD",

@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import signal
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -276,3 +278,23 @@ def test_interrupting_the_reading_stops_it(tmp_path):
     fill(tmp_path, "ab", count=100)
     with pytest.raises(KeyboardInterrupt):
         data.image_folder(tmp_path, progress=lambda done, total: (_ for _ in ()).throw(KeyboardInterrupt))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere threads decode however many there are")
+def test_processes_decode_as_threads_do_and_one_that_is_killed_is_said(tmp_path, monkeypatch):
+    fill(tmp_path, "ab", count=30)
+    paint(tmp_path / "a" / "3.png", 9, mode="RGB")
+    (tmp_path / "b" / "7.png").write_bytes(b"no picture")
+    files = [str(file) for file in sorted(tmp_path.glob("*/*"))]
+    by_threads = decoding.decode(files, 8)
+    monkeypatch.setattr(decoding, "MANY", 10)
+    by_processes = decoding.decode(files, 8)
+    np.testing.assert_array_equal(by_processes.pixels, by_threads.pixels)
+    assert by_threads.pixels.shape[1] == 3 and [*by_threads.faults] == [
+        files.index(str(tmp_path / "b/7.png"))
+    ]
+    assert by_processes.digests == by_threads.digests and by_processes.faults == by_threads.faults
+    killed = lambda *_: os.kill(os.getpid(), signal.SIGKILL)  # noqa: E731
+    monkeypatch.setattr(decoding, "pixels_of", killed)
+    with pytest.raises(LnlibError, match="a process that decodes pictures was killed"):
+        decoding.decode(files, 8)

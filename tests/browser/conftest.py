@@ -297,10 +297,13 @@ class Notebook:
         return json.loads(self.run_code(SHOWN.replace("LABS", labs), "SHOWN", seconds=120))
 
     def until(self, expected: Callable[[], bool], seconds: float = STEP_SECONDS) -> None:
-        """Wait until something is so; fails when it does not become so in time."""
+        """Wait until something is so; fails where it does not in time, and says what the labs show."""
         give_up = time.monotonic() + seconds
         while not expected():
-            assert time.monotonic() < give_up, f"still not so after {seconds} s"
+            if time.monotonic() > give_up:
+                panels = [panel if isinstance(panel, str) else len(panel) for panel in drawn(self.page)]
+                notes = self.page.locator(".lnlib-note").all_inner_texts()
+                raise AssertionError(f"still not so after {seconds} s; panels {panels}, notes {notes}")
             self.page.wait_for_timeout(50)
 
     def sentences(self) -> list[str]:

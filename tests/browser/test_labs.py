@@ -1,4 +1,4 @@
-"""All eight labs on one page that is slowed down, while the kernel trains: every panel draws its numbers."""
+"""Seven labs on one page that is slowed down, while the kernel trains: every panel draws its numbers."""
 
 import os
 import signal
@@ -8,13 +8,12 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page
 
-from tests.browser.conftest import Notebook, drawn, same
+from tests.browser.conftest import Notebook, Server, drawn, same
 
 pytestmark = pytest.mark.browser
 
 MAKE = """from lnlib.course import labs
-entropy, fano = labs.EntropyLab(), labs.FanoLab()
-decomposition, generalization = labs.DecompositionLab(), labs.GeneralizationLab()
+fano, decomposition, generalization = labs.FanoLab(), labs.DecompositionLab(), labs.GeneralizationLab()
 memorization = labs.MemorizationLab(width=8, epochs=3)
 limit, weights = labs.LimitLab(epochs=3), labs.WeightsLab(epochs=2)
 imbalance = labs.ImbalanceLab(epochs=3)
@@ -22,12 +21,12 @@ trained = [memorization, limit, weights, imbalance]
 for lab in trained:
     lab.train()
     lab.wait()
-ALL = [entropy, fano, decomposition, generalization, *trained]
+ALL = [fano, decomposition, generalization, *trained]
 busy = labs.MemorizationLab(epochs=1000, width=128)
 busy.train()"""
 SHOW = """for lab in ALL:
     display(lab)"""
-PANELS = 18
+PANELS = 16
 FANO = "from lnlib.course import labs\nlab = labs.FanoLab()\nother = labs.MemorizationLab(epochs=3)"
 GONE = "The kernel of this lab is gone. Run its cell again."
 
@@ -38,7 +37,7 @@ def slow_down(page: Page, times: float) -> None:
 
 
 def test_every_panel_of_every_lab_draws_on_a_slow_page_while_the_kernel_trains(
-    open_cells: Callable[..., Notebook],
+    open_cells: Callable[..., Notebook], server: Server
 ) -> None:
     notebook = open_cells(MAKE, SHOW)
     page = notebook.page
@@ -55,7 +54,7 @@ def test_every_panel_of_every_lab_draws_on_a_slow_page_while_the_kernel_trains(
     assert "True" in notebook.run_code('print("BUSY", busy.running)', "BUSY")
 
     notebook.find(labs)
-    assert labs.count() == 8
+    assert labs.count() == 7
     for lab in labs.all():
         lab.locator(".noUi-handle").first.press("ArrowLeft")
     moved = notebook.shown("ALL")
@@ -63,7 +62,9 @@ def test_every_panel_of_every_lab_draws_on_a_slow_page_while_the_kernel_trains(
     notebook.until(lambda: shows(moved), seconds=120)
 
     page.keyboard.press("Control+s")
-    page.wait_for_timeout(2000)
+    saved = server.folder / "notebooks/cells.ipynb"
+    # A busy page takes its time, and one that is left before shows no lab again.
+    notebook.until(lambda: saved.read_text(encoding="utf-8").count("widget-view+json") == 7, seconds=60)
     page.goto(page.url.split("?")[0])
     slow_down(page, 6)
     page.locator(".jp-NotebookPanel .jp-Cell").first.wait_for(timeout=90_000)
@@ -187,7 +188,8 @@ def test_controls_and_a_row_of_panels_are_on_one_screen_of_a_small_laptop(
     page.set_viewport_size({"width": 1100, "height": 700})
     notebook.run_all()
     labs = page.locator(".lnlib-lab")
-    notebook.until(lambda: notebook.reveal(labs) is not None and len(notebook.drawn()) == PANELS, seconds=60)
+    panels = PANELS + 2  # EntropyLab's, which stays off the slow page
+    notebook.until(lambda: notebook.reveal(labs) is not None and len(notebook.drawn()) == panels, seconds=60)
     for height, cut in page.evaluate(LAID_OUT):
         assert height <= 550  # of 700, less JupyterLab's menus and the cell's own line
         assert not cut

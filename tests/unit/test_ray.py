@@ -123,8 +123,8 @@ def test_runs_share_a_gpu_by_their_memory_and_what_no_node_has_is_said(nodes, tm
     for spec in specs:
         same_numbers(other.find(spec).history, plain.obtain(spec).history)
     for asked, said in (
-        (Ray(nodes[0].gcs, 2), "takes, 2 processors; the largest has 1 and"),
-        (Ray(nodes[0].gcs, 1, 2.0), "1 processors and 2.0 GPUs; the largest has 1 and 1"),
+        (Ray(nodes[0].gcs, 2), "takes: processors 2; the largest has processors 1"),
+        (Ray(nodes[0].gcs, 1, 2.0), "processors 1, GPUs 2; the largest has processors 1, GPUs 1"),
     ):
         with pytest.raises(LnlibError, match=said):
             runner.make([Spec.parse(TINY | {"seed": 3})], other, executor=asked)

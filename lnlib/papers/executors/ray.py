@@ -127,11 +127,12 @@ class _Cluster:
         nodes = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
         fits = [n for n in nodes if n.get("CPU", 0) >= self.asked.threads and n.get("GPU", 0) >= gpus]
         if not fits:
-            most = max((n.get("CPU", 0), n.get("GPU", 0)) for n in nodes)
+            cpus, there = max((n.get("CPU", 0), n.get("GPU", 0)) for n in nodes)
+            wanted = "a GPU" if self.asked.gpus == AUTO else f"GPUs {self.asked.gpus:g}"
             raise LnlibError(
-                f"no node of the Ray cluster has what a run takes, {self.asked.threads} processors"
-                f"{f' and {self.asked.gpus} GPUs' if gpus else ''}; the largest has {most[0]:g} and "
-                f"{most[1]:g}; give fewer --threads or --gpus-per-run, or add a node"
+                f"no node of the Ray cluster has what a run takes: processors {self.asked.threads}"
+                f"{f', {wanted}' if gpus else ''}; the largest has processors {cpus:g}, GPUs {there:g}; give "
+                "less to --threads or --gpus-per-run, or add a node"
             )
 
     def share(self, spec: Spec) -> float:

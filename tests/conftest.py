@@ -1,6 +1,7 @@
 """Fixtures that several rooms' tests share."""
 
 import os
+import signal
 
 import numpy as np
 import pytest
@@ -11,6 +12,9 @@ from lnlib import data, noise
 from lnlib.data.task import Task, make_task
 from lnlib.errors import DataUnavailable
 
+# A shell's background jobs begin with Ctrl-C ignored, and so would what tests start and interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 # A busy machine is no reason to fail.
 settings.register_profile("lnlib", deadline=None)
 settings.load_profile("lnlib")

@@ -133,8 +133,9 @@ def decode(files: Sequence[str], size: int, progress: OnPicture | None = None) -
                 coloured = coloured or part.pixels.shape[1] == 3
                 faults |= {rows[row]: cause for row, cause in part.faults.items()}
                 digests += part.digests
-                for row in rows if progress else ():
-                    progress(row + 1, len(files))  # type: ignore[misc]
+                if progress:
+                    for row in rows:
+                        progress(row + 1, len(files))
         except BaseException as error:  # Ctrl-C, say: what has not begun need not
             workers.shutdown(wait=False, cancel_futures=True)
             if isinstance(error, BrokenExecutor):

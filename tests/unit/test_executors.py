@@ -192,13 +192,16 @@ def test_with_the_command_end_all_its_workers(number, tmp_path):
     environment = os.environ | {"LNLIB_DEVICE": "cpu", "LNLIB_RUNS": str(tmp_path), "OMP_NUM_THREADS": "1"}
     options = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, env=environment, start_new_session=True, **options) as process:
-        wait_for(lambda: len([*tmp_path.glob("*/checkpoint.pt")]) == 2)
-        workers = children(process.pid)
-        assert len(workers) == 2
-        # Ctrl-C reaches the whole group, a kill the command alone.
-        (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
-        _, said = process.communicate(timeout=60)
-        wait_for(lambda: not any(Path(f"/proc/{worker}").exists() for worker in workers))
+        try:
+            wait_for(lambda: len([*tmp_path.glob("*/checkpoint.pt")]) == 2)
+            workers = children(process.pid)
+            assert len(workers) == 2
+            # Ctrl-C reaches the whole group, a kill the command alone.
+            (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
+            _, said = process.communicate(timeout=60)
+            wait_for(lambda: not any(Path(f"/proc/{worker}").exists() for worker in workers))
+        finally:
+            process.kill()  # else a test that fails would wait for it
     if number == signal.SIGINT:
         assert process.returncode == 130 and said.endswith("interrupted\n") and "Traceback" not in said
     # What they held is free again, and their work kept.

@@ -122,7 +122,9 @@ def test_runs_share_a_gpu_by_their_memory_and_what_no_node_has_is_said(nodes, tm
     assert {node for what in told for node in where_and_when(what)} == {"127.0.0.3"}  # where the GPU is
     for spec in specs:
         same_numbers(other.find(spec).history, plain.obtain(spec).history)
+    memory = 0
     for asked, said in (
+        (Ray(nodes[0].gcs, 1, "auto"), "PyTorch sees no CUDA on a node that Ray counts GPUs of"),
         (Ray(nodes[0].gcs, 2), "takes: processors 2; the largest has processors 1"),
         (Ray(nodes[0].gcs, 1, 2.0), "processors 1, GPUs 2; the largest has processors 1, GPUs 1"),
     ):

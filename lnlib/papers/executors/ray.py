@@ -146,7 +146,7 @@ class _Cluster:
         return self.shares[alike]
 
     def start(self, spec: Spec) -> None:
-        store, lock = self.work.store, ExitStack()
+        store, lock, share = self.work.store, ExitStack(), self.share(spec)
         folder, on_wait = store.folder(spec), self.work.on_wait
         lock.enter_context(locked(folder, (lambda: on_wait(spec)) if on_wait else None))
         if store.find(spec) or store.failure(spec):  # another process was quicker
@@ -155,9 +155,7 @@ class _Cluster:
         record.write(Record(spec=spec.spelled_out()), folder)
         files = _files(store, [spec], [CHECKPOINT]) | _files(store, spec.sources().values(), [RECORD, BEST])
         work = replace(self.work, on_wait=None)
-        task = self.task.options(num_gpus=self.share(spec)).remote(
-            spec, work, files, str(self.sign), self.asked
-        )
+        task = self.task.options(num_gpus=share).remote(spec, work, files, str(self.sign), self.asked)
         self.running[task] = _Running(spec, lock)
 
     def events(self) -> Iterator[Event]:
@@ -208,11 +206,18 @@ def _smallest_gpu() -> int:
     ask = ray.remote(num_cpus=0, num_gpus=1e-3)(_gpu_memory)
     there = [NodeAffinitySchedulingStrategy(node, soft=False) for node in nodes]
     least: int = min(ray.get([ask.options(scheduling_strategy=node).remote() for node in there]))
+    if not least:
+        raise LnlibError(
+            "PyTorch sees no CUDA on a node that Ray counts GPUs of, so their memory is unknown; install it "
+            "with CUDA there, or give --gpus-per-run a number"
+        )
     return least
 
 
 def _gpu_memory() -> int:
-    return min(torch.cuda.get_device_properties(n).total_memory for n in range(torch.cuda.device_count()))
+    """Bytes of this node's smallest GPU, 0 where PyTorch sees none."""
+    found = (torch.cuda.get_device_properties(n) for n in range(torch.cuda.device_count()))
+    return min((one.total_memory for one in found), default=0)
 
 
 def _files(store: Store, specs: Any, names: list[str]) -> Files:

@@ -22,7 +22,7 @@ for lab in trained:
     lab.train()
     lab.wait()
 ALL = [fano, decomposition, generalization, *trained]
-busy = labs.MemorizationLab(epochs=1000, width=128)
+busy = labs.MemorizationLab(epochs=4000, width=128)
 busy.train()"""
 SHOW = """for lab in ALL:
     display(lab)"""
@@ -48,7 +48,10 @@ def test_every_panel_of_every_lab_draws_on_a_slow_page_while_the_kernel_trains(
     labs = page.locator(".lnlib-lab")
 
     def shows(figures: list[Any]) -> bool:
-        return notebook.reveal(labs) is not None and same(drawn(page), figures)
+        if not labs.count():
+            notebook.reveal(labs)
+        page.wait_for_timeout(1000)  # a slow page that is scrolled all the time begins anew all the time
+        return same(drawn(page), figures)
 
     notebook.until(lambda: shows(expected), seconds=120)
     assert "True" in notebook.run_code('print("BUSY", busy.running)', "BUSY")
@@ -65,11 +68,23 @@ def test_every_panel_of_every_lab_draws_on_a_slow_page_while_the_kernel_trains(
     saved = server.folder / "notebooks/cells.ipynb"
     # A busy page takes its time, and one that is left before shows no lab again.
     notebook.until(lambda: saved.read_text(encoding="utf-8").count("widget-view+json") == 7, seconds=60)
-    page.goto(page.url.split("?")[0])
-    slow_down(page, 6)
-    page.locator(".jp-NotebookPanel .jp-Cell").first.wait_for(timeout=90_000)
-    notebook.until(lambda: shows(moved), seconds=180)
+    opened_anew(notebook, lambda: shows(moved))
     assert "True" in notebook.run_code('print("BUSY", busy.running)', "BUSY")
+
+
+def opened_anew(notebook: Notebook, shown: Callable[[], bool]) -> None:
+    """Reload the slow page until something is shown. Once may not be enough: JupyterLab now and then brings
+    back no widget, or some, on so slow a page; lesson 00 says to reload, which is all that helps.
+    """
+    for tries in (1, 2, 3):
+        notebook.page.goto(notebook.page.url.split("?")[0])
+        slow_down(notebook.page, 6)
+        notebook.page.locator(".jp-NotebookPanel .jp-Cell").first.wait_for(timeout=90_000)
+        try:
+            return notebook.until(shown, seconds=100)
+        except AssertionError:
+            if tries == 3:
+                raise
 
 
 def shut_down(notebook: Notebook) -> None:

@@ -75,8 +75,8 @@ def test_every_panel_of_every_lab_draws_on_a_slow_page_while_the_kernel_trains(
 def opened_anew(notebook: Notebook, shown: Callable[[], bool]) -> int:
     """Reload the slow page until something is shown; returns how often.
 
-    Once may not be enough: JupyterLab now and then brings back no widget, or some, on so slow a page. Lesson 00
-    says to reload, which is all that helps.
+    Once may not be enough: JupyterLab now and then brings back no widget, or some, on so slow a page. Lesson
+    00 says to reload, which is all that helps.
     """
     for tries in (1, 2, 3):
         notebook.page.goto(notebook.page.url.split("?")[0])

@@ -51,7 +51,8 @@ RUN_SECONDS = 240
 # unpacked; of a panel that says something else, as that it is drawing, what it says.
 DRAWN = """() => [...document.querySelectorAll('.lnlib-panel')].map(panel => {
     const waiting = panel.querySelector('.lnlib-waiting'), plot = panel.querySelector('.lnlib-plot');
-    if (!waiting.hidden || !plot._fullData) return waiting.textContent;
+    const place = plot.clientWidth ? '' : ' (out of sight)';
+    if (!waiting.hidden || !plot._fullData) return waiting.textContent + place;
     return plot._fullData.map(trace => ({
         name: trace.name, visible: trace.visible, x: Array.from(trace.x ?? []), y: Array.from(trace.y ?? []),
         text: Array.isArray(trace.text) ? trace.text : [trace.text],
@@ -190,7 +191,7 @@ class Notebook:
         # Do not scroll meanwhile: cells that leave the view while they run may never end.
         self.page.wait_for_function(f"() => ({PROGRESS})() < 100", polling=50)
         self.page.wait_for_function(f"() => ({PROGRESS})() == 100", timeout=1000 * seconds, polling=100)
-        self.idle()
+        self.idle(seconds)
         # By its words: the MIME type that JupyterLab gives an error's text has changed before.
         failed = self.reveal(self.page.locator(".jp-OutputArea-output", has_text=TRACEBACK))
         assert failed is None, failed.inner_text()

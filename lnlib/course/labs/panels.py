@@ -88,7 +88,7 @@ _REFERENCE = {"sync": True, **widgets.widget_serialization}
 class Panels(anywidget.AnyWidget):
     """The page's board; none of its own traits changes after it is made, see `Held`."""
 
-    _esm = page_file("names.js") + page_file("board.js") + page_file("widget.js")
+    _esm = "".join(map(page_file, ("put_back.js", "names.js", "board.js", "widget.js")))
     _css = page_file("board.css")
     script = traitlets.Instance(widgets.Widget).tag(**_REFERENCE)
     scene = traitlets.Instance(widgets.Widget).tag(**_REFERENCE)
@@ -104,6 +104,6 @@ class Panels(anywidget.AnyWidget):
 class Names(anywidget.AnyWidget):
     """An invisible widget that names the sliders beside it for screen readers, as a lab's panels do."""
 
-    _esm = page_file("names.js") + (
-        "export default {render({el}) { el.hidden = true; return nameSliders(el); }};"
+    _esm = "".join(map(page_file, ("put_back.js", "names.js"))) + (
+        "export default {initialize, render({el}) { el.hidden = true; return nameSliders(el); }};"
     )

@@ -8,6 +8,7 @@ function plotly(model) {  // once a page; a failure may be tried again
 }
 
 export default {
+  initialize,
   async render({model, el}) {
     const board = new Board(el, () => plotly(model));
     const scene = await held(model, "scene");  // a plain widget model: its messages wait for no module

@@ -123,18 +123,14 @@ class Board {
 }
 
 async function runScript(bytes) {  // plotly's source, compressed -> plotly
-  const source = await new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).blob();
-  const url = URL.createObjectURL(new Blob([source], {type: "text/javascript"}));
-  const others = globalThis.Plotly;
-  try {
-    await new Promise((resolve, reject) => {
-      const tag = document.createElement("script");
-      Object.assign(tag, {src: url, onload: resolve, onerror: () => reject(new Error("plotly did not load"))});
-      document.head.append(tag);
-    });
-    return globalThis.Plotly;
-  } finally {
-    URL.revokeObjectURL(url);
-    if (others) globalThis.Plotly = others;
-  }
+  const source = new Response(bytes).body.pipeThrough(new DecompressionStream("gzip"));
+  const others = globalThis.Plotly, tag = document.createElement("script");
+  tag.textContent = await new Response(source).text();
+  globalThis.Plotly = undefined;
+  document.head.append(tag);  // runs at once
+  tag.remove();
+  const Plotly = globalThis.Plotly;
+  if (others) globalThis.Plotly = others;
+  if (!Plotly) throw new Error("plotly did not load");
+  return Plotly;
 }

@@ -191,7 +191,7 @@ class Notebook:
         # Do not scroll meanwhile: cells that leave the view while they run may never end.
         self.page.wait_for_function(f"() => ({PROGRESS})() < 100", polling=50)
         self.page.wait_for_function(f"() => ({PROGRESS})() == 100", timeout=1000 * seconds, polling=100)
-        self.idle(seconds)
+        self.idle()
         # By its words: the MIME type that JupyterLab gives an error's text has changed before.
         failed = self.reveal(self.page.locator(".jp-OutputArea-output", has_text=TRACEBACK))
         assert failed is None, failed.inner_text()

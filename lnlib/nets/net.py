@@ -106,7 +106,7 @@ def forward_mode() -> Iterator[None]:
 def _quiet_first_use() -> None:
     """PyTorch prepares forward mode at its first use, and warns there of a function of its own."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarning)
+        warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated")  # of two kinds, by version
         jvp(torch.sin, (torch.zeros(()),), (torch.ones(()),))
 
 

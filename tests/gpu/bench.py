@@ -17,8 +17,10 @@ from lnlib.training.state import State
 
 METHODS = (CrossEntropy(), LIMIT(), MetaInfoNet())
 TOGETHER = (1, 10, 40)
-STEPS, FIRST = 20, 5
-"""Steps that are timed, and those before them in which kernels are chosen."""
+STEPS, FEWEST, FIRST = 20, 3, 4
+"""Steps that are timed, at least so many of slow ones, and those before them in which kernels are chosen."""
+SECONDS = 3.0
+"""What the timed steps of a row may take together, unless the fewest take more."""
 
 
 class Case(NamedTuple):
@@ -43,7 +45,9 @@ CASES = (
 def rows(
     device: torch.device, cases: tuple[Case, ...] = CASES, steps: int = STEPS
 ) -> Iterator[dict[str, Any]]:
-    """One row a network, method and number of runs; one that does not fit into memory says so."""
+    """One row a network, method and number of runs, of at most so many timed steps; one that does not fit
+    into memory says so.
+    """
     for case in cases:
         task = task_of(case)
         for method in METHODS:
@@ -91,14 +95,19 @@ def seconds_a_step(state: State, steps: int) -> float:
     state.networks.train()
     loop.set_learning_rates(state, 1)
     index = state.data.of_epoch(state.streams)[0]
-    for done in range(FIRST + steps):
-        if done == FIRST:
-            finish(state.device)
-            began = time.perf_counter()
-        loop.train_step(state, 1, index, next(state.data.images([index])))
-        state.step += 1
-    finish(state.device)
-    return (time.perf_counter() - began) / steps
+
+    def seconds(count: int) -> float:
+        finish(state.device)
+        began = time.perf_counter()
+        for _ in range(count):
+            loop.train_step(state, 1, index, next(state.data.images([index])))
+            state.step += 1
+        finish(state.device)
+        return time.perf_counter() - began
+
+    seconds(FIRST - 1)
+    count = min(steps, max(FEWEST, int(SECONDS / seconds(1))))
+    return seconds(count) / count
 
 
 def finish(device: torch.device) -> None:

@@ -1,6 +1,7 @@
 """Figures: what is drawn is what the bounds and the frames say; the theme keeps its promises."""
 
 import io
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -219,11 +220,14 @@ def test_small_print_takes_a_line_of_its_own() -> None:
     assert two.layout.annotations[-1].text == "one<br>two" and two.layout.height > figure.layout.height
 
 
-@pytest.fixture
-def no_browser(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(params=["no browser", "no kaleido"])
+def no_browser(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: Any, **__: Any) -> bytes:
         raise ChromeNotFoundError
 
+    if request.param == "no kaleido":  # as on a GPU server, whose kernel needs no JupyterLab
+        for name in [name for name in sys.modules if name.partition(".")[0] == "kaleido"]:
+            monkeypatch.setitem(sys.modules, name, None)
     monkeypatch.setattr(go.Figure, "to_image", fail)
 
 

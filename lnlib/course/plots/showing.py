@@ -77,8 +77,11 @@ def picture(figure: go.Figure | Plain) -> dict[str, Any]:
 
 
 def png(figure: go.Figure, width: int = PNG_WIDTH) -> bytes | None:
-    """The figure as PNG; None without an installed browser, which kaleido needs for the drawing."""
-    from kaleido.errors import ChromeNotFoundError
+    """The figure as PNG; None without kaleido, which a kernel elsewhere lacks, or the browser it needs."""
+    try:
+        from kaleido.errors import ChromeNotFoundError
+    except ImportError:
+        return None
     from PIL import Image
 
     colors, scale = (16, 1.25) if _is_drawing(figure) else (64, 1.5)

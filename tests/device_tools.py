@@ -11,9 +11,10 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
+from lnlib import noise
 from lnlib.catalog import METHODS
 from lnlib.data.task import Task
-from lnlib.methods import CrossEntropy, FineTuning, Method
+from lnlib.methods import BackwardCorrection, CrossEntropy, FineTuning, Method
 from lnlib.nets import CNN, MLP, NetSpec, WideResNet
 from lnlib.training import SGD, Member, Run, Runs, loop
 from lnlib.training.state import State
@@ -43,15 +44,20 @@ class StaysOnDevice(TorchFunctionMode):
         ours = "torch/optim" not in sys._getframe(1).f_code.co_filename
         assert not ours or function not in COPIES, f"{function.__name__} copies from the host"
         tensors = [leaf for leaf in tree_leaves((args, options)) if isinstance(leaf, Tensor) and leaf.ndim]
-        elsewhere = {str(tensor.device) for tensor in tensors} - {str(self.device)}
+        elsewhere = {tensor.device.type for tensor in tensors} - {self.device.type}
         assert not elsewhere, f"{getattr(function, '__name__', function)} meets a tensor on {elsewhere}"
         return function(*args, **options)
 
 
 def methods() -> list[Method]:
-    """Every method, as it is by default."""
-    kinds = [entry.load() for entry in METHODS.values()]
-    return [kind(last_epochs=1) if kind is FineTuning else kind() for kind in kinds]
+    """Every method, as it is by default where it can be trained so at once."""
+    options: Mapping[type[Method], dict[str, Any]] = {
+        FineTuning: {"last_epochs": 1},
+        BackwardCorrection: {
+            "matrix": noise.uniform(0.3, 10)
+        },  # that of an untrained net may lack an inverse
+    }
+    return [kind(**options.get(kind, {})) for kind in (entry.load() for entry in METHODS.values())]
 
 
 def state_on(device: torch.device, method: Method, net: NetSpec, task: Task, stacked: bool) -> State:

@@ -5,7 +5,7 @@ called `evaluation_...`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -21,8 +21,9 @@ from lnlib.errors import InvalidValue, shown, unknown_name
 from lnlib.methods.base import cross_entropy, one_hot
 
 Score = Callable[[Tensor, Tensor], Tensor]
-Scores = NDArray[np.float64]
-Marks = NDArray[np.bool_]
+# As in `weights`, not NDArray.
+Scores = np.ndarray[tuple[Any, ...], np.dtype[np.float64]]
+Marks = np.ndarray[tuple[Any, ...], np.dtype[np.bool_]]
 
 
 def gradient_distance(

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float
-from numpy.typing import NDArray
 
 from lnlib.errors import InvalidValue
 
@@ -19,8 +18,9 @@ Run = Any  # lnlib.training.Run, which brings PyTorch: the figures of weights do
 EDGES = np.linspace(0.0, 4.0, 21)
 """The bins of a histogram of weights with mean one; the last takes what is larger as well."""
 
-Weights = NDArray[np.floating]
-Marks = NDArray[np.bool_]
+# Not NDArray: of NumPy 2.5, where that is an alias of another kind, jaxtyping makes nothing.
+Weights = np.ndarray[tuple[Any, ...], np.dtype[np.floating]]
+Marks = np.ndarray[tuple[Any, ...], np.dtype[np.bool_]]
 
 
 class WeightSummary(NamedTuple):

@@ -19,7 +19,7 @@ METHODS = (CrossEntropy(), LIMIT(), MetaInfoNet())
 TOGETHER = (1, 10, 40)
 STEPS, FEWEST, FIRST = 20, 3, 4
 """Steps that are timed, at least so many of slow ones, and those before them in which kernels are chosen."""
-SECONDS = 3.0
+SECONDS = 1.5
 """What the timed steps of a row may take together, unless the fewest take more."""
 
 

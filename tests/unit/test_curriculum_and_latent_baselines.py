@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 from torch.func import functional_call
+from torch.nn import functional as F
 
 from lnlib import noise
 from lnlib.data.task import make_task
@@ -358,6 +359,24 @@ def test_the_second_order_terms_are_no_rounding():
         for order in (False, True)
     )
     assert (first - second).norm() > 0.05 * second.norm()
+
+
+def test_mlnts_vmap_meets_no_batch_norm_with_channels_last(monkeypatch):
+    """Which it could not follow on a GPU, where a network alone has its channels last."""
+    classifier, x, labels, teacher = mlnt_case(CNN())
+    classifier.module.to(memory_format=torch.channels_last)
+    last, batch_norm = [], F.batch_norm
+
+    def watched(x, *rest):
+        last.append(x.stride(1) == 1 and x.shape[2] > 1)
+        return batch_norm(x, *rest)
+
+    monkeypatch.setattr(F, "batch_norm", watched)
+    classifier(x)
+    assert any(last)
+    last.clear()
+    MLNT().consistency(Net(classifier.module), x, labels, teacher)
+    assert last and not any(last)
 
 
 def test_mlnts_loss_is_cross_entropy_plus_the_ramped_consistency():

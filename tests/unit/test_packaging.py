@@ -263,6 +263,24 @@ import lnlib, lnlib.training, lnlib.methods, lnlib.analysis, lnlib.papers.store
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
+def test_every_module_imports_with_numpys_next_kind_of_alias() -> None:
+    """From 2.5 on, which needs Python 3.12, `NDArray` is no class to jaxtyping."""
+    script = """
+import pkgutil
+from importlib import import_module
+from typing import Any, TypeVar
+import numpy as np, numpy.typing
+from typing_extensions import TypeAliasType
+T = TypeVar("T", bound=np.generic)
+numpy.typing.NDArray = TypeAliasType("NDArray", np.ndarray[tuple[Any, ...], np.dtype[T]], type_params=(T,))
+import lnlib
+for module in pkgutil.walk_packages(lnlib.__path__, "lnlib."):
+    if not module.name.endswith("__main__"):
+        import_module(module.name)
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
 def test_the_first_lab_waits_for_neither_pytorch_nor_scikit_learn() -> None:
     script = """
 import sys

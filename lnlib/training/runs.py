@@ -37,8 +37,9 @@ class Runs(Sequence[Run]):
     """Many runs with the same settings, in the order of their members.
 
     Members that share method, image shape and training size train as one stack where a timed step shows that
-    this is faster, or where `mode` says so ("stacked", "solo"); `Run.mode` says what was chosen. `settings`
-    are the fields of `Settings`. Nothing trains before `train`, or before `epochs` is iterated.
+    this is faster and a GPU's memory holds it, or where `mode` says so ("stacked", "solo"); `Run.mode` says
+    what was chosen. `settings` are the fields of `Settings`. Nothing trains before `train`, or before
+    `epochs` is iterated.
     """
 
     def __init__(
@@ -169,14 +170,22 @@ def _placed(group: Sequence[Member], mode: Mode, state: Callable[..., State]) ->
     method = group[0].method
     stackable = method.stackable and (stacked.AVAILABLE or not method.steps_virtually)
     if stackable and mode == "stacked":
-        stack = state(Stacked, group)
-        return [(stack, place) for place in range(len(group))]
+        together = state(Stacked, group)
+        return [(together, place) for place in range(len(group))]
     first = state(Alone, group[:1])
-    if stackable and mode == "auto" and len(group) > 1 and first.repeatable():
-        stack = state(Stacked, group)
-        if timed_step(stack) < timed_step(first) * len(group):
-            return [(stack, place) for place in range(len(group))]
+    several = mode == "auto" and len(group) > 1
+    if stackable and several and first.repeatable() and (stack := _faster(group, first, state)):
+        return [(stack, place) for place in range(len(group))]
     return [(first, 0), *((state(Alone, [member]), 0) for member in group[1:])]
+
+
+def _faster(group: Sequence[Member], first: State, state: Callable[..., State]) -> State | None:
+    """The members' stack, if its step takes less than those of all one by one and memory holds it."""
+    try:
+        stack = state(Stacked, group)
+        return stack if timed_step(stack) < timed_step(first) * len(group) else None
+    except torch.OutOfMemoryError:  # of a GPU, which may have room for one at a time
+        return None
 
 
 def timed_step(state: State) -> float:

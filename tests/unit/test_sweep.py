@@ -237,6 +237,17 @@ def test_auto_chooses_by_the_clock(make_digits_task, monkeypatch):
     assert modes(Runs(members[:1], net=MLP(8, 1))) == ["solo"]
 
 
+def test_a_stack_that_a_gpus_memory_does_not_hold_is_trained_one_by_one(make_digits_task, monkeypatch):
+    def timed(state):
+        if state.networks.mode == "stacked":
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return 1.0
+
+    monkeypatch.setattr("lnlib.training.runs.timed_step", timed)
+    members = members_of(make_digits_task, [CrossEntropy()] * 3)
+    assert modes(Runs(members, net=MLP(8, 1))) == ["solo"] * 3
+
+
 def test_the_timed_steps_leave_no_trace(make_digits_task):
     members = members_of(make_digits_task, [CrossEntropy()] * 3)
     chosen = trained(members, "auto", net=MLP(8, 1))

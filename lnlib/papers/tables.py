@@ -203,7 +203,7 @@ def _origin(wanted: list[int], setting: Options, results: list[Result]) -> dict[
         "validation": 100 * validation,
         "setting": setting_text(setting),
         "epochs": _joined(len(result.history) for result in results),
-        "best_epoch": _joined(int(row["epoch"]) for row in best),
+        "best_epoch": " ".join(str(int(row["epoch"])) for row in best),  # a seed's each
         "device": ", ".join(dict.fromkeys(result.circumstances.device for result in results)),
         "fingerprints": _joined(result.spec.fingerprint for result in results),
     }

@@ -147,6 +147,12 @@ class Request:
         with torch.device("meta"):  # where nothing is drawn
             method.networks(lambda *role: nn.Linear(1, 1), task.visible)
 
+    @property
+    def network(self) -> str:
+        """What all rows train, by how many images a step."""
+        _, settings = self._first(self.table.cells[0]).member_parts()
+        return f"{settings.net.label}, batches of {settings.batch_size}"
+
     def num_train(self, cell: Cell) -> int:
         """How many images the runs of a cell are trained on."""
         return self._first(cell).sizes().train

@@ -39,8 +39,9 @@ def caption(request: Request, frame: pd.DataFrame) -> str:
         f"Last: the mean over the last {LAST_EPOCHS} evaluated epochs, or all of a shorter run."
         if "last" in table.metrics
         else "",
-        f"Data: {request.dataset}{meta}; budget {protocol.name}: {protocol.title}; "
-        f"up to {request.length} epochs{_stretched(request)}; seeds {_seeds(request)}.",
+        f"Data: {request.dataset}{meta}; network: {request.network}; "
+        f"budget {protocol.name}: {protocol.title}; up to {request.length} epochs{_stretched(request)}; "
+        f"seeds {_seeds(request)}.",
         f"{_chosen_by(request)} Device: {_devices(frame) or 'none yet'}.",
         f"At most {request.size_limit} training images." if request.size_limit else "",
         ""

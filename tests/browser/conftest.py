@@ -183,7 +183,10 @@ class Notebook:
         self.page = page
 
     def run_all(self, seconds: float = RUN_SECONDS) -> None:
-        """Restart the kernel and run all cells through the menu; fails with the text of a cell's error."""
+        """Restart the kernel, run all cells by the menu and wait until it is idle, all in so many seconds;
+        fails with the text of a cell's error.
+        """
+        end = time.monotonic() + seconds
         self.page.get_by_role("menuitem", name="Run", exact=True).click()
         entry = ".lm-Menu-item:not(.lm-mod-disabled)"
         self.page.locator(entry, has_text="Restart Kernel and Run All Cells").click()
@@ -191,7 +194,7 @@ class Notebook:
         # Do not scroll meanwhile: cells that leave the view while they run may never end.
         self.page.wait_for_function(f"() => ({PROGRESS})() < 100", polling=50)
         self.page.wait_for_function(f"() => ({PROGRESS})() == 100", timeout=1000 * seconds, polling=100)
-        self.idle()
+        self.idle(max(1, end - time.monotonic()))
         # By its words: the MIME type that JupyterLab gives an error's text has changed before.
         failed = self.reveal(self.page.locator(".jp-OutputArea-output", has_text=TRACEBACK))
         assert failed is None, failed.inner_text()

@@ -3,8 +3,10 @@
 import os
 import signal
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import plotly
 import pytest
 from playwright.sync_api import Page
 
@@ -48,10 +50,13 @@ def test_every_panel_of_every_lab_draws_on_a_slow_page_while_the_kernel_trains(
     expected = notebook.shown("ALL")
     assert len(expected) == PANELS
     labs = page.locator(".lnlib-lab:visible")  # JupyterLab may keep a cell that is out of sight, and hide it
+    waiting = labs.filter(has=page.locator(".lnlib-waiting:visible"))  # out of sight it may
 
     def shows(figures: list[Any]) -> bool:
         if not labs.count():
             notebook.reveal(labs)
+        if waiting.count():
+            waiting.first.evaluate("lab => lab.scrollIntoView()")
         page.wait_for_timeout(1000)  # a slow page that is scrolled all the time begins anew all the time
         return same(drawn(page), figures)
 
@@ -85,6 +90,17 @@ SHOW_BOTH = """from lnlib.course import predict
 display(lab, other, predict.number('p', low=0, high=1))"""
 
 
+LONG = "\n".join(["# a long cell"] * 60)
+OUT_AND_BACK = """async () => {
+    const wait = (time) => new Promise((end) => setTimeout(end, time));
+    const lab = document.querySelector('.lnlib-lab'), place = lab.parentElement;
+    lab.remove();
+    give(own);
+    await wait(1000);
+    place.append(lab);
+}"""
+
+
 def test_what_came_while_jupyterlab_did_not_look_is_put_back(open_cells: Callable[..., Notebook]) -> None:
     notebook = open_cells(FANO, SHOW_BOTH)
     notebook.run_all()
@@ -99,6 +115,29 @@ def test_what_came_while_jupyterlab_did_not_look_is_put_back(open_cells: Callabl
     sliders = page.locator(".jp-OutputArea-output > .widget-slider, .jp-OutputArea-output > .widget-box")
     notebook.until(lambda: page.locator(".lnlib-lab").count() == 2 and sliders.count() == 3, seconds=60)
     assert [text for text in told if "widget model not found" in text], "it looked: this tests nothing"
+
+
+def test_a_lab_that_came_out_of_sight_is_drawn_when_it_is_looked_at(
+    open_cells: Callable[..., Notebook],
+) -> None:
+    """Where JupyterLab took it out of the page, as it may, while plotly came."""
+    notebook = open_cells(FANO, *[LONG] * 8, "display(lab)")
+    notebook.run_all()
+    page = notebook.page
+    notebook.find(page.locator(".lnlib-lab"))
+    page.keyboard.press("Control+s")
+    page.wait_for_timeout(1000)
+
+    page.add_init_script("globalThis.lnlibPlotly = new Promise((give) => { globalThis.give = give; });")
+    page.goto(page.url.split("?")[0])
+    page.locator(".lnlib-panel").first.wait_for(state="attached", timeout=60_000)
+    plotly_js = Path(plotly.__file__).parent / "package_data/plotly.min.js"
+    page.evaluate(plotly_js.read_text(encoding="utf-8") + "; globalThis.own = Plotly; 0")
+    page.evaluate(OUT_AND_BACK)
+    page.wait_for_timeout(1000)
+    assert [text for text in drawn(page) if not isinstance(text, str)] == []
+    page.locator(".lnlib-lab").evaluate("lab => lab.scrollIntoView()")
+    notebook.until(lambda: len(notebook.drawn()) == 2)
 
 
 def shut_down(notebook: Notebook) -> None:

@@ -51,11 +51,10 @@ class StaysOnDevice(TorchFunctionMode):
 
 def methods() -> list[Method]:
     """Every method, as it is by default where it can be trained so at once."""
+    # The matrix that an untrained net gives may lack an inverse.
     options: Mapping[type[Method], dict[str, Any]] = {
         FineTuning: {"last_epochs": 1},
-        BackwardCorrection: {
-            "matrix": noise.uniform(0.3, 10)
-        },  # that of an untrained net may lack an inverse
+        BackwardCorrection: {"matrix": noise.uniform(0.3, 10)},
     }
     return [kind(**options.get(kind, {})) for kind in (entry.load() for entry in METHODS.values())]
 

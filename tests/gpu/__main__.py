@@ -33,7 +33,10 @@ def main() -> int:
     if not torch.cuda.is_available():
         print("skipped: PyTorch sees no CUDA device here")
         return 0
-    parts = sys.argv[1:] or [*PYTEST, "speeds"]
+    known = [*PYTEST, "speeds"]
+    parts = sys.argv[1:] or known
+    if unknown := set(parts) - set(known):
+        sys.exit(f"a part must be one of {', '.join(known)}, got {', '.join(sorted(unknown))}")
     name = torch.cuda.get_device_name()
     path = ROOT / "tests" / "gpu" / "results" / f"{re.sub(r'[^A-Za-z0-9]+', '-', name).strip('-')}.json"
     path.parent.mkdir(exist_ok=True)

@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lnlib.analysis.weights import Marks
 from lnlib.checks import Count, checked
 from lnlib.data.dataset import Dataset
 from lnlib.data.task import Split, Task
@@ -21,9 +22,7 @@ from lnlib.errors import InvalidValue, shown, unknown_name
 from lnlib.methods.base import cross_entropy, one_hot
 
 Score = Callable[[Tensor, Tensor], Tensor]
-# As in `weights`, not NDArray.
-Scores = np.ndarray[tuple[Any, ...], np.dtype[np.float64]]
-Marks = np.ndarray[tuple[Any, ...], np.dtype[np.bool_]]
+Scores = np.ndarray[tuple[Any, ...], np.dtype[np.float64]]  # not NDArray: see `weights`
 
 
 def gradient_distance(

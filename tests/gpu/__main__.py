@@ -52,7 +52,7 @@ def main() -> int:
                 result["rows"].append(row)
                 write(result, path)  # a long one that is stopped keeps its rows
         write(result, path)
-    failed = [part for part in PYTEST if result.get(part, {}).get("failed")]
+    failed = [part for part in parts if part in PYTEST and result[part]["failed"]]
     print(f"wrote {path.relative_to(ROOT)}" + (f"; failed: {', '.join(failed)}" if failed else ""))
     return bool(failed)
 

@@ -111,8 +111,9 @@ class MLNT(Method):
         s are the predictions on images `x` (B, C, H, W) after a step on one set's labels, log t the
         `teacher`'s; BatchNorm normalises by the batch. Source: Li et al. (2019).
         """
-        # A network alone has its channels last, where a GPU's BatchNorm asks vmap for what it lacks.
-        # Cloned: `contiguous` leaves what has one channel as it is.
+        # A network alone and its images have their channels last, where a GPU's BatchNorm asks vmap for
+        # what it lacks. Cloned: `contiguous` leaves what has one channel as it is.
+        x = x.clone(memory_format=torch.contiguous_format)
         weights = {
             name: value.clone(memory_format=torch.contiguous_format)
             for name, value in detached(classifier).items()

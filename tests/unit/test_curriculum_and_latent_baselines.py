@@ -362,9 +362,10 @@ def test_the_second_order_terms_are_no_rounding():
 
 
 def test_mlnts_vmap_meets_no_batch_norm_with_channels_last(monkeypatch):
-    """Which it could not follow on a GPU, where a network alone has its channels last."""
+    """Which it could not follow on a GPU, where a network alone and its images have their channels last."""
     classifier, x, labels, teacher = mlnt_case(CNN())
     classifier.module.to(memory_format=torch.channels_last)
+    x = x.to(memory_format=torch.channels_last)
     last, batch_norm = [], F.batch_norm
 
     def watched(x, *rest):

@@ -10,14 +10,17 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+import torch
 from scipy.special import log_ndtr, logsumexp, xlogy
 
 from lnlib import bounds
 from lnlib.checks import Count, Positive, Seed, Several, checked
 from lnlib.errors import InvalidValue
 from lnlib.methods.limit import Distribution
+from lnlib.methods.metainfonet import MetaInfoNet
 from lnlib.nets.weighting import Gaussians
 from lnlib.seeding import stream
+from lnlib.training import Run
 
 
 @checked
@@ -59,6 +62,19 @@ def laplace_channel_information(signal_variance: Positive, noise_variance: Posit
     density = np.exp(np.logaddexp(*sides) + ratio**2 / 2) / (2 * scale)
     entropy_nats = -np.trapezoid(xlogy(density, density), x)
     return float((entropy_nats - 1 - math.log(2 * scale)) / math.log(2))
+
+
+def bottleneck_gaussians(run: Run) -> Gaussians:
+    """p(ψ|z) for each training example (N, d) of a MetaInfoNet run at its present weights, on the CPU.
+
+    Raises `InvalidValue` for a run of another method.
+    """
+    if not isinstance(run.method, MetaInfoNet):
+        raise InvalidValue(f"only MetaInfoNet has a bottleneck, got a run of {run.method.label}; train that")
+    logits, labels = run.logits("train").to(run.device), run.task.train.labels.to(run.device)
+    with torch.no_grad():
+        _, gaussians = run.nets["weighting"](logits, labels, None)
+    return Gaussians(*(part.cpu() for part in gaussians))
 
 
 class BottleneckNats(NamedTuple):

@@ -8,11 +8,17 @@ import pytest
 import torch
 
 from lnlib import bounds
-from lnlib.analysis.information import bottleneck_nats, information_bounds, laplace_channel_information
+from lnlib.analysis.information import (
+    bottleneck_gaussians,
+    bottleneck_nats,
+    information_bounds,
+    laplace_channel_information,
+)
 from lnlib.errors import InvalidValue
-from lnlib.methods import LIMIT
+from lnlib.methods import LIMIT, MetaInfoNet
+from lnlib.nets import MLP
 from lnlib.nets.weighting import Gaussians
-from lnlib.training import fit
+from lnlib.training import Member, fit, sweep
 
 
 @pytest.mark.parametrize(("variance", "nats", "claimed"), [(0.01, 0.00901, 0.00498), (1.0, 0.4125, 0.3466)])
@@ -86,3 +92,21 @@ def test_a_bottleneck_tells_n_examples_apart_by_at_most_log_n_nats():
     assert bottleneck_nats(alike).information == pytest.approx(0, abs=1e-12)
     assert bottleneck_nats(alike).bound == pytest.approx(1.5 * (math.exp(0.5) - 0.5), rel=1e-6)
     assert math.isnan(bottleneck_nats(alike, draws=1).standard_error)
+
+
+def test_a_runs_gaussians_are_those_of_its_weighting_network_in_a_stack_too(make_digits_task):
+    task = make_digits_task(0.3, train_size=60, meta_size=20)
+    settings = {"net": MLP(16, 1), "epochs": 1, "batch_size": 32}
+    alone = fit(MetaInfoNet(dimensions=3), task, **settings)
+    stacked = sweep(
+        [Member(MetaInfoNet(dimensions=3), task, seed) for seed in (0, 1)], mode="stacked", **settings
+    )
+    network = alone.nets["weighting"].module
+    _, expected = network(alone.logits("train"), task.train.labels, None)
+    for run, rounding in ((alone, 1e-6), (stacked[0], 0.02)):
+        found = bottleneck_gaussians(run)
+        assert found.mean.shape == found.log_variance.shape == (60, 3)
+        assert not found.mean.requires_grad
+        torch.testing.assert_close(found.mean, expected.mean.detach(), rtol=rounding, atol=rounding)
+    with pytest.raises(InvalidValue, match="only MetaInfoNet has a bottleneck, got a run of"):
+        bottleneck_gaussians(fit("cross-entropy", task, **settings))

@@ -71,13 +71,14 @@ WEIGHERS = {"LossNet": "lossnet", "LogitNet": "logitnet", "MetaInfoNet": "metain
 
 def weights_runs(dataset: str, budget: Budget) -> dict[str, Spec]:
     """The runs behind the histograms: 40% flip-1 noise, and a meta set of 100 or, for "full" beyond digits,
-    of 1000 clean images; the learning rate falls after two and five sixths of the epochs.
+    of 1000 clean images beside 10 000 noisy ones; the learning rate falls after two and five sixths of the
+    epochs.
     """
     small, full = dataset == "digits", budget == "full"
     epochs = 60 if full and small else 30
     fields = {
         "dataset": dataset,
-        "train_size": None if small else (5000 if full else 2000),
+        "train_size": None if small else (10_000 if full else 2000),
         "meta_size": 1000 if full and not small else 100,
         "noise": "flip",
         "rate": 0.4,
@@ -160,7 +161,7 @@ FIGURES: Mapping[str, FigureSpec] = {
         limit_figures.figure3,
     ),
     "limit-fig4": FigureSpec(
-        "The labels that LIMIT suspects most under 80% uniform noise (LIMIT, Figure 4)", limit_figures.figure4
+        "The labels that LIMIT suspects most under uniform noise (LIMIT, Figure 4)", limit_figures.figure4
     ),
     "limit-fig4-by-class": FigureSpec(
         "The same, the first three of each predicted class", partial(limit_figures.figure4, by_class=True)

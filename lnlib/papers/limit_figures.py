@@ -3,7 +3,6 @@ Table 1 as a chart.
 """
 
 import re
-import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,6 +13,7 @@ from lnlib.analysis import detection
 from lnlib.course import plots
 from lnlib.papers import tables, writing
 from lnlib.papers.figure_data import Budget, FigureData, Making, provenance, small_print
+from lnlib.papers.presets import TABLES
 from lnlib.papers.request import Request
 from lnlib.papers.spec import Spec
 from lnlib.papers.store import Result
@@ -109,7 +109,7 @@ def setting_text(run: Spec) -> str:
         return f"dropout={run.net_options['dropout']:g}"
     if "weight_decay" in run.optimizer_options:
         return f"weight_decay={run.optimizer_options['weight_decay']:g}"
-    return f"beta={run.method_options['beta']:g}" if "beta" in run.method_options else "-"
+    return f"beta={run.method_options['beta']:g}" if "beta" in run.method_options else "plain"
 
 
 # Figure 2: the bound, for several noise rates.
@@ -138,7 +138,10 @@ def split(dataset: str, budget: Budget, making: Making) -> FigureData:
 # Table 1 as a chart, Figure 3 from its runs, and Figure 4 from LIMIT's.
 
 TABLE_BUDGETS: Mapping[Budget, str] = {"quick": "quick", "full": "cores"}
-FIGURE3_ROWS = ("ce", "mae", "fw", "dmi", "limit-g-s", "limit-l-s")
+FIGURE3 = ("limit-table1", ("ce", "mae", "fw", "dmi", "limit-g-s", "limit-l-s"), f"p={RATE:g},n=all")
+FIGURE4 = ("limit-table1", ("limit-l-s",), f"p={RATE:g},n=all")
+FIGURE4_CIFAR = ("limit-table2", ("limit-l+init",), "uniform, p=0.4")
+"""Where the figures' runs come from: table, rows and cell."""
 SUSPECTS, EACH = 32, 3
 """How many suspects Figure 4 shows, and how many of each class."""
 
@@ -158,9 +161,15 @@ def spelled(method: str) -> str:
     return re.sub(r" ([+-])S$", r" \1 S", method).replace("LIMIT_", "LIMIT-").replace(" - ", " − ")
 
 
-def _chosen(rows: Sequence[str], dataset: str, budget: Budget, making: Making) -> dict[str, Result]:
-    """Rows of Table 1 at p = 0.8 and all images, each at the setting that noisy validation chooses."""
-    request = Request.parse("limit-table1", dataset, TABLE_BUDGETS[budget], rows, [f"p={RATE:g},n=all"])
+def _chosen(
+    table: str, rows: Sequence[str], cell: str, dataset: str, budget: Budget, making: Making, first: bool
+) -> dict[str, list[Result]]:
+    """Rows of a table's cell, each with its runs at the setting that noisy validation chooses; of the `first`
+    seed alone, or of all.
+    """
+    protocol = TABLE_BUDGETS[budget]
+    seeds = Request.parse(table, dataset, protocol).seeds[:1] if first else None
+    request = Request.parse(table, dataset, protocol, rows, [cell], seeds)
     tables.make(request, making.store, making.progress, executor=making.executor)
     chosen = {}
     for row in request.rows:
@@ -168,21 +177,22 @@ def _chosen(rows: Sequence[str], dataset: str, budget: Budget, making: Making) -
             tables.finished(request, request.grid(row, request.cells[0]), making.store)
         )
         if results:
-            chosen[row.paper] = results[0]
+            chosen[row.paper] = results
     return chosen
 
 
 def figure3(dataset: str, budget: Budget, making: Making) -> FigureData:
-    chosen = _chosen(FIGURE3_ROWS, dataset, budget, making)
+    chosen = _chosen(*FIGURE3, dataset, budget, making, first=False)
     parts = []
-    for name, result in chosen.items():
-        part = result.history.copy()
-        part.insert(0, "method", LINES.get(name, name))
-        part.insert(1, "seed", result.spec.seed)
-        parts.append(part)
+    for name, results in chosen.items():
+        for result in results:
+            part = result.history.copy()
+            part.insert(0, "method", LINES.get(name, name))
+            part.insert(1, "seed", result.spec.seed)
+            parts.append(part)
     frame = pd.concat(parts, ignore_index=True)
     drawing = plots.figure3(frame, RATE)
-    made = list(chosen.values())
+    made = [result for results in chosen.values() for result in results]
     return FigureData(frame, plots.small_print(drawing, small_print(made)), provenance(made))
 
 
@@ -191,7 +201,8 @@ LINES = {"LIMIT_G -S": "LIMIT-G", "LIMIT_L -S": "LIMIT-L"}
 
 
 def figure4(dataset: str, budget: Budget, making: Making, by_class: bool = False) -> FigureData:
-    (result,) = _chosen(["limit-l-s"], dataset, budget, making).values()
+    place = FIGURE4_CIFAR if dataset in TABLES["limit-table2"].datasets else FIGURE4
+    ((name, (result,)),) = _chosen(*place, dataset, budget, making, first=True).items()
     trained = result.run()
     task = trained.task
     logits = {name: trained.logits("train", name) for name in ("predictor", "classifier")}
@@ -205,13 +216,14 @@ def figure4(dataset: str, budget: Budget, making: Making, by_class: bool = False
     drawing = plots.suspect_gallery(top.assign(row=range(len(top))), images, top["wrong"].tolist(), columns)
     whose = f"the {EACH} highest scores of each predicted class" if by_class else "the highest scores"
     words = (
-        f"LIMIT-L, {whose}, ‖μ − g‖₂ = ‖y − s(r)‖₂. The largest possible is √2 = 1.414, nearly reached where "
-        "the predictor is certain of another class; the order there is that of digits which are not shown. "
+        f"{spelled(LINES.get(name, name))}, {whose}, ‖μ − g‖₂ = ‖y − s(r)‖₂. The largest possible is √2 = "
+        "1.414, nearly reached where the predictor is certain of another class; the order there is "
+        "decided by decimals that are not shown. "
         f"Training examples: AUC {auc:.2%}; in place of wrong labels the predictor says the true ones for "
         f"{recovered['predictor']:.1%}, the classifier for {recovered['classifier']:.1%}. The paper names no "
         "noise rate for its figure."
     )
-    plots.small_print(drawing, *textwrap.wrap(words, 145), small_print([result]))
+    plots.small_print(drawing, words, small_print([result]))
     facts = {"auc": auc, "wrong_labels_recovered": recovered}
     frame = top if by_class else marked.head(1000)
     return FigureData(frame, drawing, provenance([result]) | facts)

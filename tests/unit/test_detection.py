@@ -287,3 +287,7 @@ def test_the_gallery_shows_the_suspects_own_images_with_label_prediction_and_sco
     assert not any("✗" in note.text for note in plain.layout.annotations)
     two_lines = plots.gallery(images[:10], ["a"] * 10, [False] * 10, columns=5)
     assert plain.layout.height > two_lines.layout.height
+    # Long names in many columns are set smaller, or they would run into each other.
+    sizes = [note.font.size for note in plain.layout.annotations]
+    named = plots.suspect_gallery(frame.assign(suggested="automobile"), images, columns=10)
+    assert {*sizes} == {11} and max(note.font.size for note in named.layout.annotations) <= 8

@@ -265,7 +265,13 @@ def test_the_grids_of_figure_1_are_those_that_the_docstring_says():
 def test_figure_4_says_what_predictor_and_classifier_put_right(tmp_path, monkeypatch):
     spec = Spec.parse({"rate": 0.8, "method": "limit", **SMALL})
     result = Store(tmp_path).obtain(spec)
-    monkeypatch.setattr(limit_figures, "_chosen", lambda *asked: {"LIMIT_L -S": result})
+    places = []
+
+    def chosen(table, rows, cell, *rest, first):
+        places.append((table, *rows, cell))
+        return {"LIMIT_L -S": [result]}
+
+    monkeypatch.setattr(limit_figures, "_chosen", chosen)
     for name in ("limit-fig4", "limit-fig4-by-class"):
         figures.make(name, output=tmp_path, store=Store(tmp_path))
     facts = json.loads((tmp_path / "limit-fig4-digits.json").read_text())
@@ -274,6 +280,18 @@ def test_figure_4_says_what_predictor_and_classifier_put_right(tmp_path, monkeyp
     by_class = pd.read_csv(tmp_path / "limit-fig4-by-class-digits.csv")
     assert by_class["suggested"].value_counts().max() == limit_figures.EACH
     assert set(by_class["suggested"]) == set(pd.read_csv(tmp_path / "limit-fig4-digits.csv")["suggested"])
+    assert {*places} == {("limit-table1", "limit-l-s", "p=0.8,n=all")}
+    limit_figures.figure4("cifar-10-jpeg", "full", figures.Making(Store(tmp_path)))
+    assert places[-1] == ("limit-table2", "limit-l+init", "uniform, p=0.4")
+
+
+def test_figure_3_has_every_seed_of_the_chosen_settings(tmp_path, monkeypatch):
+    runs = [Spec.parse({"rate": 0.8, "seed": seed, **SMALL}) for seed in (42, 43)]
+    made = [Store(tmp_path).obtain(run) for run in runs]
+    monkeypatch.setattr(limit_figures, "_chosen", lambda *asked, first: {"CE": made, "LIMIT_L -S": made[:1]})
+    figures.make("limit-fig3", output=tmp_path, store=Store(tmp_path))
+    drawn = pd.read_csv(tmp_path / "limit-fig3-digits.csv").groupby("method")["seed"].unique().map(list)
+    assert drawn.to_dict() == {"CE": [42, 43], "LIMIT-L": [42]}
 
 
 def test_figure_a0_tries_the_reference_codes_betas_with_both_kinds_of_q(tmp_path, monkeypatch):

@@ -218,6 +218,11 @@ def test_small_print_takes_a_line_of_its_own() -> None:
     assert figure.layout.annotations[-1].text == "digits · seed 0"
     two = plots.small_print(plots.figure2(plots.r0_frame([0.2], 10)), "one", "two")
     assert two.layout.annotations[-1].text == "one<br>two" and two.layout.height > figure.layout.height
+    long = plots.small_print(plots.figure2(plots.r0_frame([0.2], 10)), " ".join(["word"] * 60))
+    assert [len(line) <= theme.SMALL_PRINT for line in long.layout.annotations[-1].text.split("<br>")] == [
+        True
+    ] * 2
+    assert long.layout.height == two.layout.height
 
 
 @pytest.fixture(params=["no browser", "no kaleido"])

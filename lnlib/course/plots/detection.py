@@ -73,4 +73,7 @@ def suspect_gallery(
         captions = [f"<span style='color:{THEORY}'>{caption}</span>" for caption in captions]
         marks = [False] * len(captions)
     figure = gallery(images[suspects["row"].to_numpy()], captions, marks, columns)
-    return figure.update_annotations(font_size=11)
+    names = suspects[["given", "suggested"]].astype(str).map(len)
+    longest = len("predicted ") + max(1, *names.max())
+    room = 1000 / columns  # on a figure as wide as a page
+    return figure.update_annotations(font_size=min(11, int(room / (0.6 * longest))))

@@ -1,5 +1,6 @@
 """The look of every figure: colours by role, one style a method, panels, small print."""
 
+import textwrap
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ FORBIDDEN = "rgba(77, 77, 77, 0.10)"
 """THEORY, see-through: where no learner can be."""
 POINT = {"size": 13, "color": CLEAN, "symbol": "circle", "line": {"color": "white", "width": 2}}
 """The reader's own point."""
+SMALL_PRINT = 160
+"""Characters of a line below a figure that is as wide as a page."""
 PLOT_HEIGHT, BOTTOM = 370, 72
 """Of a panel, in pixels: title and plot, axis labels."""
 
@@ -184,15 +187,16 @@ def style(method: str) -> Style:
 
 def small_print(figure: go.Figure | Plain, text: str, *more: str) -> go.Figure:
     """Put `text` (data set, device, budget, seed) and further lines below the figure, which grows by as much;
-    returns it.
+    long ones are wrapped. Returns the figure.
     """
+    lines = [part for line in (text, *more) for part in textwrap.wrap(line, SMALL_PRINT)]
     figure = figure if isinstance(figure, go.Figure) else go.Figure(figure)
     bottom = figure.layout.margin.b or TEMPLATE.layout.margin.b
     height = figure.layout.height or TEMPLATE.layout.height
-    grown = 24 + 16 * len(more)
+    grown = 8 + 16 * len(lines)
     figure.update_layout(margin_b=bottom + grown, height=height + grown)
     return figure.add_annotation(
-        text="<br>".join([text, *more]),
+        text="<br>".join(lines),
         align="left",
         font={"size": 11, "color": "#666666"},
         showarrow=False,

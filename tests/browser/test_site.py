@@ -272,7 +272,7 @@ def test_a_prediction_is_answered_where_the_lesson_answers_it(opened: Page, site
         "index.html",
         LESSON,
         "notebooks/05_metainfonet.html",
-        "figures/limit-table1-mnist-laptop.html",
+        "figures/limit-table1-mnist-cores.html",
         "docs/fidelity.html",
         "api/lnlib.methods.html",
     ],

@@ -4,6 +4,7 @@ import ctypes
 import os
 import platform
 import sys
+import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
@@ -17,6 +18,8 @@ from lnlib.errors import InvalidValue
 
 P = ParamSpec("P")
 T = TypeVar("T")
+# Said once on a GPU where the thread that computes gradients multiplies first; PyTorch then sets the context.
+warnings.filterwarnings("ignore", "Attempting to run cuBLAS, but there was no current CUDA context")
 
 
 def default_device() -> torch.device:

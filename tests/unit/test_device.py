@@ -80,6 +80,13 @@ def test_a_gpu_is_described_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None
     assert describe(torch.device("cuda:1")) == "GPU 1"
 
 
+def test_a_gpus_warning_that_asks_for_nothing_is_not_shown() -> None:
+    said = "Attempting to run cuBLAS, but there was no current CUDA context! Attempting to set the primary context"
+    code = f"import warnings, lnlib.device; warnings.warn({said!r}); warnings.warn('Attempting else')"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stderr
+    assert "cuBLAS" not in shown and "Attempting else" in shown
+
+
 def test_the_line_of_every_notebook_names_device_data_and_budget(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     monkeypatch.setenv("LNLIB_DEVICE", "cpu")

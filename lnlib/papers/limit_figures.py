@@ -215,10 +215,11 @@ def figure4(dataset: str, budget: Budget, making: Making, by_class: bool = False
     columns = top["suggested"].nunique() if by_class else 8
     drawing = plots.suspect_gallery(top.assign(row=range(len(top))), images, top["wrong"].tolist(), columns)
     whose = f"the {EACH} highest scores of each predicted class" if by_class else "the highest scores"
+    few = "" if by_class else " Which classes come first says only how large their logits grow."
     words = (
         f"{spelled(LINES.get(name, name))}, {whose}, ‖μ − g‖₂ = ‖y − s(r)‖₂. The largest possible is √2 = "
         "1.414, nearly reached where the predictor is certain of another class; the order there is "
-        "decided by decimals that are not shown. "
+        f"decided by decimals that are not shown.{few} "
         f"Training examples: AUC {auc:.2%}; in place of wrong labels the predictor says the true ones for "
         f"{recovered['predictor']:.1%}, the classifier for {recovered['classifier']:.1%}. The paper names no "
         "noise rate for its figure."
@@ -267,5 +268,6 @@ def figure_a0(dataset: str, budget: Budget, making: Making) -> FigureData:
         }
         for result in made
     )
-    drawing = plots.small_print(plots.figure_a0(frame), small_print(made))
+    spread = ("Bars are the range of the seeds.",) if frame["seed"].nunique() > 1 else ()
+    drawing = plots.small_print(plots.figure_a0(frame), small_print(made), *spread)
     return FigureData(frame, drawing, provenance(made))

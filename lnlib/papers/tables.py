@@ -114,7 +114,8 @@ def gather(request: Request, store: Store) -> pd.DataFrame:
     and seeds, whichever call made it; accuracies in percent.
 
     `ours` is the mean test accuracy at each run's best noisy-validation epoch, in the setting of `choice`,
-    over its finished `seeds`; others are `missing`. `std` is over seeds, NaN for one. `bootstrap_std` is over
+    over its finished `seeds`; others are `missing`. `std` is over seeds, NaN for one, and `by_seed` has each
+    seed's number, "42:97.1 43:96.8", for any other pair of rows. `bootstrap_std` is over
     test images: what a single run's accuracy would vary by. `behind` is the paired difference to the best row
     of the cell, `behind_se` its standard error, `pairs` the number of seeds that both have, and `tied` says
     that it may be 0; see `behind_best`. `difference` is ours − the paper's, and NaN unless `same_setting`.
@@ -142,6 +143,7 @@ def _records(request: Request, cell: Cell, store: Store) -> list[dict[str, Any]]
         for metric in metrics:
             printed, accuracies = paper_number(request, row, cell, metric), [*ours[metric][name].values()]
             numbers = _beside(printed, accuracies, same) | _standing(behind[metric].get(name))
+            numbers["by_seed"] = _joined(f"{seed}:{one:.6g}" for seed, one in ours[metric][name].items())
             numbers["not_begun"] = sum(_not_begun(result, metric) for result in chosen[name][1])
             record |= {column(key, metric): value for key, value in numbers.items()}
         failed = [
@@ -204,7 +206,7 @@ def _origin(wanted: list[int], setting: Options, results: list[Result]) -> dict[
         "setting": setting_text(setting),
         "epochs": _joined(len(result.history) for result in results),
         "best_epoch": " ".join(str(int(row["epoch"])) for row in best),  # a seed's each
-        "device": ", ".join(dict.fromkeys(result.circumstances.device for result in results)),
+        "device": "; ".join(dict.fromkeys(result.circumstances.device for result in results)),
         "fingerprints": _joined(result.spec.fingerprint for result in results),
     }
 

@@ -36,7 +36,8 @@ def caption(request: Request, frame: pd.DataFrame) -> str:
     meta = f"; meta set of {request.setup['meta_size']}" if "meta_size" in request.setup else ""
     sentences = [
         "Test accuracy in percent at each run's best noisy-validation epoch.",
-        f"Last: the mean over the last {LAST_EPOCHS} evaluated epochs, or all of a shorter run."
+        f"Last: the mean over the last {LAST_EPOCHS} evaluated epochs, or all of a shorter run, but for "
+        "those before a method begins that begins later."
         if "last" in table.metrics
         else "",
         f"Data: {request.dataset}{meta}; network: {request.network}; "
@@ -104,14 +105,13 @@ def _chosen_by(request: Request) -> str:
 
 
 def _devices(frame: pd.DataFrame) -> str:
-    return ", ".join(dict.fromkeys(filter(None, frame["device"])))
+    return "; ".join(dict.fromkeys(one for row in frame["device"] if row for one in row.split("; ")))
 
 
 def short_caption(request: Request, frame: pd.DataFrame) -> str:
     """Data, budget, seeds and device in one line."""
-    seeds = ", ".join(map(str, request.seeds))
     budget = f"budget {request.protocol.name}, {request.length} epochs{_stretched(request)}"
-    return f"{request.dataset} · {budget} · seed {seeds} · {_devices(frame)}"
+    return f"{request.dataset} · {budget} · seed {_seeds(request)} · {_devices(frame)}"
 
 
 def reading(request: Request, frame: pd.DataFrame) -> str:

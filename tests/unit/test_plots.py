@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kaleido.errors import ChromeNotFoundError
-from PIL import Image
+from PIL import Image, ImageColor
 
 from lnlib import bounds
 from lnlib.course import plots
@@ -264,6 +264,28 @@ def test_save_writes_png_and_html(tmp_path: Path) -> None:
         assert image.size == (1500, 300)
         assert image.convert("RGB").getpixel((5, 5)) == (255, 0, 0)
     assert 'role="img" aria-label="An empty figure."' in html.read_text(encoding="utf-8")
+
+
+def test_a_picture_keeps_the_methods_apart_beside_many_greys(monkeypatch: Any, tmp_path: Path) -> None:
+    colors = sorted({one.color for one in theme.STYLES.values()})
+
+    def draw(self: go.Figure, format: str, width: int, scale: float) -> bytes:
+        """A dot of each colour below a white page whose letters have every grey."""
+        page = Image.linear_gradient("L").resize((int(width * scale), 600)).convert("RGB")
+        for place, color in enumerate(colors):
+            page.paste(color, (20 * place, 590, 20 * place + 8, 598))
+        file = io.BytesIO()
+        page.save(file, format)
+        return file.getvalue()
+
+    monkeypatch.setattr(go.Figure, "to_image", draw)
+    png, _ = plots.save(go.Figure(), tmp_path / "figure")
+    with Image.open(png) as image:
+        kept = image.convert("RGB")
+        found = [kept.getpixel((20 * place + 4, 594)) for place in range(len(colors))]
+    assert len({*found}) == len(colors)
+    for color, pixel in zip(colors, found, strict=True):
+        assert max(abs(one - other) for one, other in zip(ImageColor.getrgb(color), pixel, strict=True)) <= 8
 
 
 @pytest.fixture

@@ -84,13 +84,15 @@ def png(figure: go.Figure, width: int = PNG_WIDTH) -> bytes | None:
         return None
     from PIL import Image
 
-    colors, scale = (16, 1.25) if _is_drawing(figure) else (64, 1.5)
+    colors, scale = (16, 1.25) if _is_drawing(figure) else (256, 1.5)
     try:
         drawn = figure.to_image("png", width=figure.layout.width or width, scale=scale)
     except ChromeNotFoundError:
         return None
     # A palette takes a quarter of the bytes, and saved lessons hold many figures. A drawing has few colours.
-    palette = Image.open(io.BytesIO(drawn)).convert("RGB").quantize(colors, dither=Image.Dither.NONE)
+    # By an octree: a median cut merges the colours of two methods where the greys of letters are many.
+    pixels = Image.open(io.BytesIO(drawn)).convert("RGB")
+    palette = pixels.quantize(colors, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
     with io.BytesIO() as file:
         palette.save(file, "PNG", optimize=True)
         return file.getvalue()

@@ -11,6 +11,7 @@ from lnlib.methods.base import Examples, cross_entropy
 from lnlib.methods.hypergradient import VirtualStep
 from lnlib.methods.meta_weighting import MetaWeighting, normalized
 from lnlib.nets import Net
+from lnlib.seeding import global_generator
 
 TRAINING = "training loss by Θ"
 META = "meta loss by Φ"
@@ -52,7 +53,7 @@ def gradient_norms(
         Examples(task.dataset.train_images[split.index].double() / 255, split.labels)
         for split in (task.train, task.meta)
     )
-    with torch.random.fork_rng(devices=[]):
+    with global_generator():
         torch.manual_seed(seed)
         classifier = Net(LinearClassifier(train.x[0].numel(), task.num_classes).double())
         nets = {"classifier": classifier, "weighting": Net(method.new_weighting(task.num_classes).double())}

@@ -16,6 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from lnlib.device import full_precision
 from lnlib.nets.layers import BatchNormOfBatch, Dropout
+from lnlib.seeding import global_generator
 
 Tensors = Mapping[str, Tensor]
 _FORWARD_MODE = Lock()
@@ -170,6 +171,6 @@ def repeatable(net: Net, x: Tensor) -> bool:
     if x.device.type == "meta":  # where there are no numbers to compare
         return True
     devices = [x.device] if x.device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices), net.skeleton.without_dropout():
+    with global_generator(devices), net.skeleton.without_dropout():
         first, second = (net.at(net.parameters, x)[0] for _ in range(2))
     return torch.equal(first, second)

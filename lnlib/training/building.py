@@ -1,17 +1,15 @@
 """The networks that a run trains, with the weights that it begins from."""
 
 from collections.abc import Mapping
-from threading import Lock
 
 import torch
 from torch import Tensor, nn
 
 from lnlib.errors import InvalidValue
 from lnlib.nets.spec import narrowed
+from lnlib.seeding import global_generator
 from lnlib.training.settings import Member, Settings
 from lnlib.training.streams import torch_seed
-
-_BUILDING = Lock()
 
 
 def build_networks(member: Member, settings: Settings, device: torch.device) -> dict[str, nn.Module]:
@@ -25,8 +23,7 @@ def build_networks(member: Member, settings: Settings, device: torch.device) -> 
         torch.manual_seed(torch_seed(member.seed, f"init/{role}"))
         return net.build(image_shape, member.task.num_classes, role)
 
-    # PyTorch initialises from its global generator: one builder at a time, and the generator is put back.
-    with _BUILDING, torch.random.fork_rng(devices=[]):
+    with global_generator():
         torch.manual_seed(torch_seed(member.seed, "init"))
         networks = member.method.networks(new_net, member.task.visible)
     start = member.start or {}

@@ -1,7 +1,7 @@
 """The meta-weighting framework: the hypergradient three ways, the three networks, L2RW, and their story."""
 
 import gc
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from functools import partial
 
@@ -22,6 +22,7 @@ from lnlib.methods.hypergradient import VirtualStep, double_backward_loss, finit
 from lnlib.methods.l2rw import agreement
 from lnlib.methods.meta_weighting import MetaWeighting, normalized
 from lnlib.nets import MLP, Net, ResNet32, Skeleton
+from lnlib.nets.net import repeatable
 from lnlib.nets.stacked import StackedNet, stand_side_by_side
 from lnlib.nets.weighting import (
     WeightFromLogits,
@@ -364,6 +365,27 @@ def test_no_weight_at_all_leaves_the_weighting_network_finite_however_steep_the_
     assert record.extra["skipped_steps"] == -(-len(tasks[0].train) // 100)
     after = run.weights["weighting"]
     assert all(torch.isfinite(value).all() for value in after.values()) and before.keys() == after.keys()
+
+
+def test_no_run_takes_its_first_weights_while_another_is_looked_at(tasks):
+    """Which puts PyTorch's one generator back, and would put back another's."""
+    settings = {"net": MLP(16, 2), "batch_size": 100}
+    alone = Run(LossNet(), tasks[0], **settings).weights["classifier"]
+    begun, meanwhile = [], []
+
+    class Slow(nn.Module):
+        def forward(self, x):
+            if not begun:
+                begun.append(pool.submit(lambda: Run(LossNet(), tasks[0], **settings).weights["classifier"]))
+            done, _ = wait(begun, timeout=0.5)
+            meanwhile.append(bool(done))
+            return x.flatten(1) + torch.rand(()), x
+
+    with ThreadPoolExecutor(1) as pool:
+        assert not repeatable(Net(Slow()), torch.zeros(2, 1, 3, 3))
+        found = begun[0].result()
+    assert meanwhile == [False, False]
+    assert all(torch.equal(found[name], value) for name, value in alone.items())
 
 
 def test_two_runs_may_train_at_the_same_time(tasks):

@@ -19,7 +19,7 @@ from lnlib.errors import InvalidValue
 P = ParamSpec("P")
 T = TypeVar("T")
 # Said once on a GPU where the thread that computes gradients multiplies first; PyTorch then sets the context.
-warnings.filterwarnings("ignore", "Attempting to run cuBLAS, but there was no current CUDA context")
+warnings.filterwarnings("ignore", "Attempting to run cuBLAS, but there was no current", UserWarning)
 
 
 def default_device() -> torch.device:

@@ -74,7 +74,7 @@ def faults(path: Path) -> Iterator[str]:
         if re.search(r"^(import|from) ", source, re.M):
             yield f"an import outside the first cell: {source[:40]!r}"
     for source in cells:
-        if re.search(r"\bnets\[\"\w+\"\]\(", source):
+        if re.search(r"""\bnets\[["']\w+["']\]\(""", source):
             yield f"a network called by itself, perhaps on a GPU: {source[:40]!r}; use run.logits"
     numbers = [int(number) for number in re.findall(r"^## (\d+)\.", text, re.M)]
     if numbers != list(range(1, len(numbers) + 1)):

@@ -65,7 +65,8 @@ def laplace_channel_information(signal_variance: Positive, noise_variance: Posit
 
 
 def bottleneck_gaussians(run: Run) -> Gaussians:
-    """p(ψ|z) for each training example (N, d) of a MetaInfoNet run at its present weights, on the CPU.
+    """p(ψ|z) of each training example of a MetaInfoNet run at its present weights: mean and log σ² (N, d), on
+    the CPU.
 
     Raises `InvalidValue` for a run of another method.
     """

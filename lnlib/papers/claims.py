@@ -198,8 +198,8 @@ def paired(ours: Sequence[float], theirs: Sequence[float]) -> Paired:
 def frame(claims: Sequence[Claim], results: Mapping[str, Result]) -> pd.DataFrame:
     """One row a claim, run and quantity; `results` by fingerprint.
 
-    `std` is over seeds, `by_seed` holds each seed's number; `difference` is that to the run named in
-    `against`, seed by seed, with its standard error and the ends of its t interval at 95%.
+    `std` is over seeds, `by_seed` holds each seed's number, in the claim's order; `difference` is that to the
+    run named in `against`, seed by seed, with its standard error and the ends of its t interval at 95%.
     """
     return pd.DataFrame([row for claim in claims for row in _rows(claim, results)])
 

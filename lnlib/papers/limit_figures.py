@@ -11,6 +11,7 @@ import pandas as pd
 from lnlib import bounds
 from lnlib.analysis import detection
 from lnlib.course import plots
+from lnlib.errors import CheckpointError, LnlibError
 from lnlib.papers import tables, writing
 from lnlib.papers.figure_data import Budget, FigureData, Making, provenance, small_print
 from lnlib.papers.presets import TABLES
@@ -138,12 +139,15 @@ def split(dataset: str, budget: Budget, making: Making) -> FigureData:
 # Table 1 as a chart, Figure 3 from its runs, and Figure 4 from LIMIT's.
 
 TABLE_BUDGETS: Mapping[Budget, str] = {"quick": "quick", "full": "cores"}
-FIGURE3 = ("limit-table1", ("ce", "mae", "fw", "dmi", "limit-g-s", "limit-l-s"), f"p={RATE:g},n=all")
-FIGURE4 = ("limit-table1", ("limit-l-s",), f"p={RATE:g},n=all")
-FIGURE4_CIFAR = ("limit-table2", ("limit-l+init",), "uniform, p=0.4")
-"""Where the figures' runs come from: table, rows and cell."""
-SUSPECTS, EACH = 32, 3
+Place = tuple[str, tuple[str, ...], str]
+"""Where a figure's runs come from: table, rows and cell."""
+FIGURE3: Place = ("limit-table1", ("ce", "mae", "fw", "dmi", "limit-g-s", "limit-l-s"), f"p={RATE:g},n=all")
+FIGURE4: Place = ("limit-table1", ("limit-l-s",), f"p={RATE:g},n=all")
+FIGURE4_CIFAR: Place = ("limit-table2", ("limit-l+init",), "uniform, p=0.4")
+SUSPECTS, EACH, MOST_COLUMNS = 32, 3, 10
 """How many suspects Figure 4 shows, and how many of each class."""
+SATURATED = 1.41
+"""Of Figure 4's scores, which end at √2."""
 
 
 def table1(dataset: str, budget: Budget, making: Making) -> FigureData:
@@ -152,7 +156,9 @@ def table1(dataset: str, budget: Budget, making: Making) -> FigureData:
     shown = frame.assign(method=frame["method"].map(spelled))
     drawing = plots.table_chart(shown, request.table.title)
     plots.small_print(drawing, writing.short_caption(request, frame))
-    chosen = [making.store.find(spec) for spec in request.specs()]
+    behind = {name for names in frame["fingerprints"].dropna() for name in str(names).split()}
+    tried = (spec for grid in request.grids for _, specs in grid for spec in specs)
+    chosen = [making.store.find(spec) for spec in tried if spec.fingerprint in behind]
     return FigureData(frame, drawing, provenance([result for result in chosen if result]))
 
 
@@ -162,13 +168,13 @@ def spelled(method: str) -> str:
 
 
 def _chosen(
-    table: str, rows: Sequence[str], cell: str, dataset: str, budget: Budget, making: Making, first: bool
+    place: Place, dataset: str, budget: Budget, making: Making, *, first: bool
 ) -> dict[str, list[Result]]:
     """Rows of a table's cell, each with its runs at the setting that noisy validation chooses; of the `first`
-    seed alone, or of all.
+    seed alone, or of all. Raises `LnlibError` where all of them diverged.
     """
-    protocol = TABLE_BUDGETS[budget]
-    seeds = Request.parse(table, dataset, protocol).seeds[:1] if first else None
+    (table, rows, cell), protocol = place, TABLE_BUDGETS[budget]
+    seeds = (TABLES[table].protocols[protocol].seeds or TABLES[table].seeds)[:1] if first else None
     request = Request.parse(table, dataset, protocol, rows, [cell], seeds)
     tables.make(request, making.store, making.progress, executor=making.executor)
     chosen = {}
@@ -178,11 +184,13 @@ def _chosen(
         )
         if results:
             chosen[row.paper] = results
+    if not chosen:
+        raise LnlibError(f"all runs of {cell} of {table} on {dataset} have diverged; try another data set")
     return chosen
 
 
 def figure3(dataset: str, budget: Budget, making: Making) -> FigureData:
-    chosen = _chosen(*FIGURE3, dataset, budget, making, first=False)
+    chosen = _chosen(FIGURE3, dataset, budget, making, first=False)
     parts = []
     for name, results in chosen.items():
         for result in results:
@@ -201,9 +209,13 @@ LINES = {"LIMIT_G -S": "LIMIT-G", "LIMIT_L -S": "LIMIT-L"}
 
 
 def figure4(dataset: str, budget: Budget, making: Making, by_class: bool = False) -> FigureData:
-    place = FIGURE4_CIFAR if dataset in TABLES["limit-table2"].datasets else FIGURE4
-    ((name, (result,)),) = _chosen(*place, dataset, budget, making, first=True).items()
-    trained = result.run()
+    place = FIGURE4_CIFAR if dataset.startswith("cifar") else FIGURE4
+    ((name, (result,)),) = _chosen(place, dataset, budget, making, first=True).items()
+    try:
+        trained = result.run()
+    except CheckpointError:  # its weights were left on another machine: it is set aside by now
+        (result,) = making.obtained([result.spec])
+        trained = result.run()
     task = trained.task
     logits = {name: trained.logits("train", name) for name in ("predictor", "classifier")}
     marked = detection.evaluation_frame(detection.suspects(task, {"training": logits["predictor"]}), task)
@@ -212,14 +224,18 @@ def figure4(dataset: str, budget: Budget, making: Making, by_class: bool = False
     recovered = {name: detection.evaluation_recovered(one, *labels) for name, one in logits.items()}
     top = detection.first_of_each(marked, EACH) if by_class else marked.head(SUSPECTS)
     images = task.dataset.train_images[top["row"].tolist()].numpy()
-    columns = top["suggested"].nunique() if by_class else 8
+    columns = min(top["suggested"].nunique(), MOST_COLUMNS) if by_class else 8
     drawing = plots.suspect_gallery(top.assign(row=range(len(top))), images, top["wrong"].tolist(), columns)
     whose = f"the {EACH} highest scores of each predicted class" if by_class else "the highest scores"
-    few = "" if by_class else " Which classes come first says only how large their logits grow."
+    saturated = ""
+    if top["score"].max() > SATURATED:
+        saturated = (
+            ", nearly reached where the predictor is certain of another class; the order there is decided by "
+            "decimals that are not shown, and says only how large a class's logits grow"
+        )
     words = (
-        f"{spelled(LINES.get(name, name))}, {whose}, ‖μ − g‖₂ = ‖y − s(r)‖₂. The largest possible is √2 = "
-        "1.414, nearly reached where the predictor is certain of another class; the order there is "
-        f"decided by decimals that are not shown.{few} "
+        f"{spelled(LINES.get(name, name))}: {whose}, ‖μ − g‖₂ = ‖y − s(r)‖₂. The largest possible is √2 = "
+        f"1.414{saturated}. "
         f"Training examples: AUC {auc:.2%}; in place of wrong labels the predictor says the true ones for "
         f"{recovered['predictor']:.1%}, the classifier for {recovered['classifier']:.1%}. The paper names no "
         "noise rate for its figure."

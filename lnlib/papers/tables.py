@@ -143,7 +143,9 @@ def _records(request: Request, cell: Cell, store: Store) -> list[dict[str, Any]]
         for metric in metrics:
             printed, accuracies = paper_number(request, row, cell, metric), [*ours[metric][name].values()]
             numbers = _beside(printed, accuracies, same) | _standing(behind[metric].get(name))
-            numbers["by_seed"] = _joined(f"{seed}:{one:.6g}" for seed, one in ours[metric][name].items())
+            numbers["by_seed"] = _joined(
+                f"{seed}:{one:.6g}" for seed, one in ours[metric][name].items() if one == one
+            )
             numbers["not_begun"] = sum(_not_begun(result, metric) for result in chosen[name][1])
             record |= {column(key, metric): value for key, value in numbers.items()}
         failed = [

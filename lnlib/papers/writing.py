@@ -36,8 +36,8 @@ def caption(request: Request, frame: pd.DataFrame) -> str:
     meta = f"; meta set of {request.setup['meta_size']}" if "meta_size" in request.setup else ""
     sentences = [
         "Test accuracy in percent at each run's best noisy-validation epoch.",
-        f"Last: the mean over the last {LAST_EPOCHS} evaluated epochs, or all of a shorter run, but for "
-        "those before a method begins that begins later."
+        f"Last: the mean over the last {LAST_EPOCHS} evaluated epochs, or all of a shorter run, "
+        "without those before a method begins, where it begins late."
         if "last" in table.metrics
         else "",
         f"Data: {request.dataset}{meta}; network: {request.network}; "
@@ -109,7 +109,7 @@ def _devices(frame: pd.DataFrame) -> str:
 
 
 def short_caption(request: Request, frame: pd.DataFrame) -> str:
-    """Data, budget, seeds and device in one line."""
+    """Data, budget, seeds and device, for below a figure."""
     budget = f"budget {request.protocol.name}, {request.length} epochs{_stretched(request)}"
     return f"{request.dataset} · {budget} · seed {_seeds(request)} · {_devices(frame)}"
 

@@ -291,3 +291,6 @@ def test_the_gallery_shows_the_suspects_own_images_with_label_prediction_and_sco
     sizes = [note.font.size for note in plain.layout.annotations]
     named = plots.suspect_gallery(frame.assign(suggested="automobile"), images, columns=10)
     assert {*sizes} == {11} and max(note.font.size for note in named.layout.annotations) <= 8
+    crowded = plots.suspect_gallery(frame.assign(suggested="a" * 200), images, columns=100)
+    note = crowded.layout.annotations[0]
+    assert note.font.size >= 8 and "predicted aaaaaaaaaaaaaaa…<" in note.text

@@ -14,9 +14,10 @@ from lnlib.course import plots
 from lnlib.data import METAINFONET_MEAN
 from lnlib.errors import InvalidValue, LnlibError, UnknownName
 from lnlib.files import write_text
-from lnlib.papers import figures, limit_figures
+from lnlib.papers import figures, limit_figures, tables, writing
+from lnlib.papers.request import Request
 from lnlib.papers.spec import Spec
-from lnlib.papers.store import Store
+from lnlib.papers.store import DamagedRun, Store
 
 PINNED = "08232d292d740242"
 SMALL = {"net_options": {"width": 8, "depth": 1}, "epochs": 2, "train_size": 100}
@@ -267,8 +268,9 @@ def test_figure_4_says_what_predictor_and_classifier_put_right(tmp_path, monkeyp
     result = Store(tmp_path).obtain(spec)
     places = []
 
-    def chosen(table, rows, cell, *rest, first):
-        places.append((table, *rows, cell))
+    def chosen(place, *rest, first):
+        assert first
+        places.append(place)
         return {"LIMIT_L -S": [result]}
 
     monkeypatch.setattr(limit_figures, "_chosen", chosen)
@@ -280,18 +282,48 @@ def test_figure_4_says_what_predictor_and_classifier_put_right(tmp_path, monkeyp
     by_class = pd.read_csv(tmp_path / "limit-fig4-by-class-digits.csv")
     assert by_class["suggested"].value_counts().max() == limit_figures.EACH
     assert set(by_class["suggested"]) == set(pd.read_csv(tmp_path / "limit-fig4-digits.csv")["suggested"])
-    assert {*places} == {("limit-table1", "limit-l-s", "p=0.8,n=all")}
+    assert {*places} == {("limit-table1", ("limit-l-s",), "p=0.8,n=all")}
     limit_figures.figure4("cifar-10-jpeg", "full", figures.Making(Store(tmp_path)))
-    assert places[-1] == ("limit-table2", "limit-l+init", "uniform, p=0.4")
+    assert places[-1] == ("limit-table2", ("limit-l+init",), "uniform, p=0.4")
 
 
-def test_figure_3_has_every_seed_of_the_chosen_settings(tmp_path, monkeypatch):
-    runs = [Spec.parse({"rate": 0.8, "seed": seed, **SMALL}) for seed in (42, 43)]
-    made = [Store(tmp_path).obtain(run) for run in runs]
-    monkeypatch.setattr(limit_figures, "_chosen", lambda *asked, first: {"CE": made, "LIMIT_L -S": made[:1]})
+def test_figure_4_trains_again_what_has_come_without_its_weights(tmp_path, monkeypatch):
+    store = Store(tmp_path)
+    result = store.obtain(Spec.parse({"rate": 0.8, "method": "limit", **SMALL}))
+    (result.folder / "best.pt").unlink()
+    monkeypatch.setattr(limit_figures, "_chosen", lambda *asked, first: {"LIMIT_L -S": [result]})
+    with pytest.warns(DamagedRun):
+        found = limit_figures.figure4("digits", "quick", figures.Making(store))
+    assert len(found.frame) and store.find(result.spec) is not None
+
+
+def test_figures_3_and_4_take_the_runs_that_the_table_chooses(tmp_path, monkeypatch):
+    monkeypatch.setattr(limit_figures, "TABLE_BUDGETS", {"quick": "cores"})  # which has several seeds
+    place, making = ("limit-table1", ("ce",), "p=0.8,n=all"), figures.Making(Store(tmp_path))
+    seeds = [
+        [
+            result.spec.seed
+            for result in limit_figures._chosen(place, "digits", "quick", making, first=first)["CE"]
+        ]
+        for first in (True, False)
+    ]
+    assert seeds == [[42], [42, 43, 44]]
+    monkeypatch.setattr(limit_figures, "FIGURE3", place)
     figures.make("limit-fig3", output=tmp_path, store=Store(tmp_path))
-    drawn = pd.read_csv(tmp_path / "limit-fig3-digits.csv").groupby("method")["seed"].unique().map(list)
-    assert drawn.to_dict() == {"CE": [42, 43], "LIMIT-L": [42]}
+    assert pd.read_csv(tmp_path / "limit-fig3-digits.csv")["seed"].unique().tolist() == [42, 43, 44]
+    request = Request.parse("limit-table1", "digits", "cores", ["ce"], ["p=0.8,n=all"])
+    (row,) = tables.gather(request, making.store).dropna(subset="ours").to_dict("records")
+    by_seed = dict(part.split(":") for part in row["by_seed"].split())
+    assert [*by_seed] == ["42", "43", "44"]
+    assert np.mean([*map(float, by_seed.values())]) == pytest.approx(row["ours"], abs=1e-3)
+
+
+def test_a_caption_names_each_device_and_every_cells_seeds_once():
+    devices = ["CPU, 1 thread; NVIDIA H100", "CPU, 1 thread", ""]
+    request = Request.parse("limit-table1", "digits", "cores")
+    words = writing.short_caption(request, pd.DataFrame({"device": devices}))
+    assert words.endswith("CPU, 1 thread; NVIDIA H100") and words.count("CPU") == 1
+    assert "42, 43, 44 (p=0, n=1000" in words
 
 
 def test_figure_a0_tries_the_reference_codes_betas_with_both_kinds_of_q(tmp_path, monkeypatch):

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from lnlib.course.plots.gallery import gallery
 from lnlib.course.plots.theme import CLEAN, NOISY, PERCENT, TEMPLATE, THEORY, line, stroke, style
 
-_BINS = 50
+_BINS, _LONGEST = 50, 16
 _LEGEND = {"orientation": "h", "x": 0, "y": -0.2, "yanchor": "top"}
 
 
@@ -65,15 +65,19 @@ def suspect_gallery(
     `marks`, one a suspect, put a cross and the noisy colour where the label is known to be wrong; without
     them nothing is claimed.
     """
+    given, suggested = (suspects[column].astype(str).map(_shortened) for column in ("given", "suggested"))
     captions = [
-        f"given {given}<br>predicted {suggested}<br>{score:.3f}"
-        for given, suggested, score in suspects[["given", "suggested", "score"]].itertuples(index=False)
+        f"given {one}<br>predicted {other}<br>{score:.3f}"
+        for one, other, score in zip(given, suggested, suspects["score"], strict=True)
     ]
     if marks is None:
         captions = [f"<span style='color:{THEORY}'>{caption}</span>" for caption in captions]
         marks = [False] * len(captions)
     figure = gallery(images[suspects["row"].to_numpy()], captions, marks, columns)
-    names = suspects[["given", "suggested"]].astype(str).map(len)
-    longest = len("predicted ") + max(1, *names.max())
+    longest = len("predicted ") + max(map(len, [*given, *suggested, ""]))
     room = 1000 / columns  # on a figure as wide as a page
-    return figure.update_annotations(font_size=min(11, int(room / (0.6 * longest))))
+    return figure.update_annotations(font_size=max(8, min(11, int(room / (0.6 * longest)))))
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= _LONGEST else name[: _LONGEST - 1] + "…"

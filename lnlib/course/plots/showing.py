@@ -93,6 +93,9 @@ def png(figure: go.Figure, width: int = PNG_WIDTH) -> bytes | None:
     # By an octree: a median cut merges the colours of two methods where the greys of letters are many.
     pixels = Image.open(io.BytesIO(drawn)).convert("RGB")
     palette = pixels.quantize(colors, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    palette.putpalette(
+        [255 if part >= 253 else part for part in palette.getpalette() or []]
+    )  # paper is white
     with io.BytesIO() as file:
         palette.save(file, "PNG", optimize=True)
         return file.getvalue()

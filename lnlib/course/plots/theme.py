@@ -25,8 +25,8 @@ FORBIDDEN = "rgba(77, 77, 77, 0.10)"
 """THEORY, see-through: where no learner can be."""
 POINT = {"size": 13, "color": CLEAN, "symbol": "circle", "line": {"color": "white", "width": 2}}
 """The reader's own point."""
-SMALL_PRINT = 160
-"""Characters of a line below a figure that is as wide as a page."""
+PAGE, CHARACTER = 1000, 5.85
+"""How wide a page's figures are, and a character of the small print below them, in pixels."""
 PLOT_HEIGHT, BOTTOM = 370, 72
 """Of a panel, in pixels: title and plot, axis labels."""
 
@@ -186,11 +186,13 @@ def style(method: str) -> Style:
 
 
 def small_print(figure: go.Figure | Plain, text: str, *more: str) -> go.Figure:
-    """Put `text` (data set, device, budget, seed) and further lines below the figure, which grows by as much;
-    long ones are wrapped. Returns the figure.
+    """Put `text` (data set, device, budget, seed) and further lines, all plain, below the figure, which grows
+    by as much; long ones are wrapped. Returns the figure.
     """
-    lines = [part for line in (text, *more) for part in textwrap.wrap(line, SMALL_PRINT)]
     figure = figure if isinstance(figure, go.Figure) else go.Figure(figure)
+    left = TEMPLATE.layout.margin.l if figure.layout.margin.l is None else figure.layout.margin.l
+    room = int((PAGE - left) / CHARACTER)
+    lines = [part for line in (text, *more) for part in textwrap.wrap(line, room, break_on_hyphens=False)]
     bottom = figure.layout.margin.b or TEMPLATE.layout.margin.b
     height = figure.layout.height or TEMPLATE.layout.height
     grown = 8 + 16 * len(lines)

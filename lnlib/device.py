@@ -5,10 +5,11 @@ import os
 import platform
 import sys
 import warnings
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 from pathlib import Path
+from threading import RLock
 from typing import Any, ParamSpec, TypeVar
 
 import torch
@@ -18,6 +19,7 @@ from lnlib.errors import InvalidValue
 
 P = ParamSpec("P")
 T = TypeVar("T")
+_GLOBAL = RLock()
 # Said once on a GPU where the thread that computes gradients multiplies first; PyTorch then sets the context.
 warnings.filterwarnings("ignore", "Attempting to run cuBLAS, but there was no current", UserWarning)
 
@@ -46,6 +48,15 @@ def default_device() -> torch.device:
             "choose one of them or unset LNLIB_DEVICE"
         )
     return device
+
+
+@contextmanager
+def global_generator(devices: Sequence[torch.device] = ()) -> Iterator[None]:
+    """PyTorch's global generators, the CPU's and those of `devices`, for one thread at a time (labs train in
+    threads), and put back at the end: for what PyTorch lets draw from no other, as a layer's first weights.
+    """
+    with _GLOBAL, torch.random.fork_rng(devices=[*devices]):
+        yield
 
 
 def with_threads(number: int, work: Callable[P, T]) -> Callable[P, T]:

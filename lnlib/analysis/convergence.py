@@ -6,12 +6,12 @@ from torch import Tensor, nn
 
 from lnlib.checks import Count, Positive, Seed, checked
 from lnlib.data.task import Task
+from lnlib.device import global_generator
 from lnlib.errors import InvalidValue
 from lnlib.methods.base import Examples, cross_entropy
 from lnlib.methods.hypergradient import VirtualStep
 from lnlib.methods.meta_weighting import MetaWeighting, normalized
 from lnlib.nets import Net
-from lnlib.seeding import global_generator
 
 TRAINING = "training loss by Θ"
 META = "meta loss by Φ"

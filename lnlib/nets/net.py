@@ -14,9 +14,8 @@ from torch.autograd import forward_ad
 from torch.func import functional_call, jvp
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from lnlib.device import full_precision
+from lnlib.device import full_precision, global_generator
 from lnlib.nets.layers import BatchNormOfBatch, Dropout
-from lnlib.seeding import global_generator
 
 Tensors = Mapping[str, Tensor]
 _FORWARD_MODE = Lock()

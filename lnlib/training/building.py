@@ -5,9 +5,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from lnlib.device import global_generator
 from lnlib.errors import InvalidValue
 from lnlib.nets.spec import narrowed
-from lnlib.seeding import global_generator
 from lnlib.training.settings import Member, Settings
 from lnlib.training.streams import torch_seed
 

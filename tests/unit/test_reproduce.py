@@ -197,7 +197,7 @@ def test_a_row_that_chooses_nothing_shows_its_defaults_and_all_rows_their_optimi
     [
         ("limit-table1", ["plain random", "mean over batches", "three seeds, not five", "No weight decay"]),
         ("limit-table2", ["end at 10 for pair noise with a Laplace q", "no pretrained weights"]),
-        ("metainfonet-table1", ["biases and BatchNorm decay", "L2RW: under Table 1's schedule it collapses"]),
+        ("metainfonet-table1", ["biases and BatchNorm decay", "L2RW: by SGD at .1 it collapses"]),
         ("metainfonet-table5", ["the meta set comes from the clean validation images"]),
         ("metainfonet-table6", ["On ANIMAL-10N the meta set comes from the test images"]),
     ],

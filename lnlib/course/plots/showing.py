@@ -93,9 +93,8 @@ def png(figure: go.Figure, width: int = PNG_WIDTH) -> bytes | None:
     # By an octree: a median cut merges the colours of two methods where the greys of letters are many.
     pixels = Image.open(io.BytesIO(drawn)).convert("RGB")
     palette = pixels.quantize(colors, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
-    palette.putpalette(
-        [255 if part >= 253 else part for part in palette.getpalette() or []]
-    )  # paper is white
+    # An octree rounds white, too, which would show on a white page.
+    palette.putpalette([255 if part >= 253 else part for part in palette.getpalette() or []])
     with io.BytesIO() as file:
         palette.save(file, "PNG", optimize=True)
         return file.getvalue()

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -11,9 +12,14 @@ BUILD = ROOT / "build" / "site"
 
 
 def build(output: Path = BUILD, tags: tuple[str, ...] = ()) -> int:
-    """Prepare the sources and run Sphinx, warnings being errors; what it returns, 0 for success."""
+    """Prepare the sources and run Sphinx, warnings being errors; what it returns, 0 for success.
+
+    An older site there is removed first: its pages might be the teacher's, or have lost their source.
+    """
     from sphinx.cmd.build import main as sphinx
 
+    if (output / ".buildinfo").exists():  # a folder that Sphinx has made
+        shutil.rmtree(output)
     sources = output.with_name(f"{output.name}-sources")
     prepare(sources, teacher="teacher" in tags)
     flags = [flag for tag in tags for flag in ("-t", tag)]

@@ -16,6 +16,7 @@ from lnlib.course.labs import LABS, lab_named
 from lnlib.course.labs.base import Lab
 from lnlib.course.labs.saved import content
 from website import cells, prepare, reference
+from website.__main__ import build
 from website.labs import FRONT, KEPT, ROOT, lab_of, lessons_with_labs
 from website.trim_mathjax import trimmed
 
@@ -160,3 +161,19 @@ def test_every_public_module_has_its_place_in_the_reference() -> None:
 def test_the_font_loses_the_alphabets_that_are_not_used_and_nothing_else() -> None:
     font = 'x(AddPaths)(V.normal,{65:"M1",120068:"M2",120120:"M3"},{}),(0,H.AddPaths)(V.fraktur,{65:"M4"},{})'
     assert trimmed(font) == ('x(AddPaths)(V.normal,{65:"M1",120120:"M3"},{}),(0,H.AddPaths)(V.fraktur,{},{})')
+
+
+@pytest.mark.parametrize("ours", [True, False], ids=["a site", "another folder"])
+def test_a_site_takes_the_place_of_an_older_one_and_of_nothing_else(
+    ours: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "site"
+    output.mkdir()
+    old = output / "teacher.html"
+    old.touch()
+    if ours:
+        (output / ".buildinfo").touch()
+    monkeypatch.setattr("website.__main__.prepare", lambda sources, teacher: None)
+    monkeypatch.setattr("sphinx.cmd.build.main", lambda arguments: 0)
+    assert build(output) == 0
+    assert old.exists() is not ours

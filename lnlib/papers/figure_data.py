@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 from lnlib.device import default_device
 from lnlib.papers import runner
 from lnlib.papers.executors import Executor
+from lnlib.papers.run_folder import devices
 from lnlib.papers.spec import Spec
 from lnlib.papers.store import Circumstances, Keep, Result, Store
 
@@ -55,13 +56,12 @@ class Making(NamedTuple):
 def small_print(results: Sequence[Result]) -> str:
     """Data set, net, budget, seeds and device in one line."""
     run = results[0].spec
-    devices = dict.fromkeys(result.circumstances.device for result in results)
     size = f"n = {run.train_size}" if run.train_size else "all of its training split"
     net, seeds = run.member_parts()[1].net.label, sorted({result.spec.seed for result in results})
     note = f" · {run.note()}" if run.note() else ""
     return (
         f"{run.dataset}, {size}, {run.noise} noise {run.rate:.0%} · {net} · {run.epochs} epochs, "
-        f"batch {run.batch_size} · seed {', '.join(map(str, seeds))} · {'; '.join(devices)}{note}"
+        f"batch {run.batch_size} · seed {', '.join(map(str, seeds))} · {devices(results)}{note}"
     )
 
 

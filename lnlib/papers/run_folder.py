@@ -6,7 +6,7 @@ and says that the run is finished.
 
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -120,6 +120,11 @@ class Result:
             why, name = type(error).__name__, self.folder.name
             sentence = f"{path} cannot be read ({why}); remove the run {name} to make it again"
             raise LnlibError(sentence) from error
+
+
+def devices(results: Iterable[Result]) -> str:
+    """Where these runs trained, each device once: "CPU, 1 thread; NVIDIA H100"."""
+    return "; ".join(dict.fromkeys(result.circumstances.device for result in results))
 
 
 def _lock(folder: Path) -> Path:

@@ -18,6 +18,7 @@ from lnlib.papers.executors import Executor
 from lnlib.papers.printed import Printed, printed_numbers
 from lnlib.papers.protocol import Cell, Metric, Options, Row
 from lnlib.papers.request import Grid, Request
+from lnlib.papers.run_folder import devices
 from lnlib.papers.spec import Spec
 from lnlib.papers.store import Result, Store
 
@@ -208,7 +209,7 @@ def _origin(wanted: list[int], setting: Options, results: list[Result]) -> dict[
         "setting": setting_text(setting),
         "epochs": _joined(len(result.history) for result in results),
         "best_epoch": " ".join(str(int(row["epoch"])) for row in best),  # a seed's each
-        "device": "; ".join(dict.fromkeys(result.circumstances.device for result in results)),
+        "device": devices(results),
         "fingerprints": _joined(result.spec.fingerprint for result in results),
     }
 

@@ -105,6 +105,7 @@ def _chosen_by(request: Request) -> str:
 
 
 def _devices(frame: pd.DataFrame) -> str:
+    """Those of all rows, as `run_folder.devices` has joined each row's."""
     return "; ".join(dict.fromkeys(one for row in frame["device"] if row for one in row.split("; ")))
 
 

@@ -221,7 +221,7 @@ def test_small_print_takes_a_line_of_its_own() -> None:
     long = plots.small_print(plots.figure2(plots.r0_frame([0.2], 10)), " ".join(["word"] * 60))
     lines = long.layout.annotations[-1].text.split("<br>")
     assert len(lines) == 2
-    assert max(map(len, lines)) * theme.CHARACTER < theme.PAGE - theme.TEMPLATE.layout.margin.l
+    assert max(map(len, lines)) * theme.CHARACTER < theme.PNG_WIDTH - theme.TEMPLATE.layout.margin.l
     assert long.layout.height == two.layout.height
 
 

@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from lnlib.course.plots.gallery import gallery
-from lnlib.course.plots.theme import CLEAN, NOISY, PERCENT, TEMPLATE, THEORY, line, stroke, style
+from lnlib.course.plots.theme import CLEAN, NOISY, PERCENT, PNG_WIDTH, TEMPLATE, THEORY, line, stroke, style
 
 _BINS, _LONGEST = 50, 16
 _LEGEND = {"orientation": "h", "x": 0, "y": -0.2, "yanchor": "top"}
@@ -75,8 +75,8 @@ def suspect_gallery(
         marks = [False] * len(captions)
     figure = gallery(images[suspects["row"].to_numpy()], captions, marks, columns)
     longest = len("predicted ") + max(map(len, [*given, *suggested, ""]))
-    room = 1000 / columns  # on a figure as wide as a page
-    return figure.update_annotations(font_size=max(8, min(11, int(room / (0.6 * longest)))))
+    size = int(PNG_WIDTH / columns / (0.6 * longest))
+    return figure.update_annotations(font_size=max(8, min(11, size)))
 
 
 def _shortened(name: str) -> str:

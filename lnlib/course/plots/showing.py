@@ -14,7 +14,7 @@ from typing import Any
 import plotly.graph_objects as go
 import plotly.io as pio
 
-from lnlib.course.plots.theme import Plain
+from lnlib.course.plots.theme import PNG_WIDTH, Plain
 from lnlib.files import whole_file, write_text
 
 PLOTLY = "application/vnd.plotly.v1+json"
@@ -25,7 +25,6 @@ it; of plotly's own type it would draw the figure anew, without regard for the w
 PICTURES = "LNLIB_PICTURES"
 """The variable that `make notebooks` sets: outputs are for pages without a kernel."""
 
-PNG_WIDTH = 1000
 _DARK = """<style>
 [data-jp-theme-light="false"] .jp-RenderedPlotly .main-svg:not(:has(image)) {
   filter: invert(1) hue-rotate(180deg);

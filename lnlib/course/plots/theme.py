@@ -25,8 +25,8 @@ FORBIDDEN = "rgba(77, 77, 77, 0.10)"
 """THEORY, see-through: where no learner can be."""
 POINT = {"size": 13, "color": CLEAN, "symbol": "circle", "line": {"color": "white", "width": 2}}
 """The reader's own point."""
-PAGE, CHARACTER = 1000, 5.85
-"""How wide a page's figures are, and a character of the small print below them, in pixels."""
+PNG_WIDTH, CHARACTER = 1000, 5.85
+"""How wide a figure is as a picture, and a character of the small print below it, in pixels."""
 PLOT_HEIGHT, BOTTOM = 370, 72
 """Of a panel, in pixels: title and plot, axis labels."""
 
@@ -191,7 +191,7 @@ def small_print(figure: go.Figure | Plain, text: str, *more: str) -> go.Figure:
     """
     figure = figure if isinstance(figure, go.Figure) else go.Figure(figure)
     left = TEMPLATE.layout.margin.l if figure.layout.margin.l is None else figure.layout.margin.l
-    room = int((PAGE - left) / CHARACTER)
+    room = int((PNG_WIDTH - left) / CHARACTER)
     lines = [part for line in (text, *more) for part in textwrap.wrap(line, room, break_on_hyphens=False)]
     bottom = figure.layout.margin.b or TEMPLATE.layout.margin.b
     height = figure.layout.height or TEMPLATE.layout.height

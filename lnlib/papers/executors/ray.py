@@ -231,7 +231,9 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _train(spec: Spec, work: Work, files: Files, sign: str, asked: Ray) -> Iterator[tuple[str, str, Any]]:
-    """The task: what it is, on which node, and an epoch's number, a checkpoint's content, or all files."""
+    """The task: what it is, on which node, and an epoch's number, a checkpoint's content, or all files; after
+    a checkpoint come later epochs only.
+    """
     import ray
 
     where, told = ray.util.get_node_ip_address(), 0.0
@@ -248,15 +250,15 @@ def _train(spec: Spec, work: Work, files: Files, sign: str, asked: Ray) -> Itera
         with closing(store.training(spec, device, keep=work.keep, **often)) as training:  # type: ignore[arg-type]
             try:
                 for epoch in training:
+                    if time.monotonic() - told >= 1:
+                        told = time.monotonic()
+                        yield "epoch", where, epoch.epoch
                     if (saved := _time_of(checkpoint)) != sent:
                         sent = saved
                         if shared:
                             _write(shared / own.name / CHECKPOINT, checkpoint.read_bytes())
                         else:
                             yield "checkpoint", where, checkpoint.read_bytes()
-                    if time.monotonic() - told >= 1:
-                        told = time.monotonic()
-                        yield "epoch", where, epoch.epoch
             except TrainingDiverged:
                 pass  # a result, which the record says
         yield "files", where, {path.name: path.read_bytes() for path in own.iterdir() if path.name in RESULT}

@@ -11,7 +11,7 @@ import pandas as pd
 from lnlib import bounds
 from lnlib.analysis import detection
 from lnlib.course import plots
-from lnlib.errors import CheckpointError, LnlibError
+from lnlib.errors import LnlibError
 from lnlib.papers import tables, writing
 from lnlib.papers.figure_data import Budget, FigureData, Making, provenance, small_print
 from lnlib.papers.presets import TABLES
@@ -211,11 +211,8 @@ LINES = {"LIMIT_G -S": "LIMIT-G", "LIMIT_L -S": "LIMIT-L"}
 def figure4(dataset: str, budget: Budget, making: Making, by_class: bool = False) -> FigureData:
     place = FIGURE4_CIFAR if dataset.startswith("cifar") else FIGURE4
     ((name, (result,)),) = _chosen(place, dataset, budget, making, first=True).items()
-    try:
-        trained = result.run()
-    except CheckpointError:  # its weights were left on another machine: it is set aside by now
-        (result,) = making.obtained([result.spec])
-        trained = result.run()
+    result = result.with_weights(lambda spec: making.obtained([spec])[0])  # they may lie on another machine
+    trained = result.run()
     task = trained.task
     logits = {name: trained.logits("train", name) for name in ("predictor", "classifier")}
     marked = detection.evaluation_frame(detection.suspects(task, {"training": logits["predictor"]}), task)

@@ -96,6 +96,14 @@ class Result:
             raise CheckpointError(f"the checkpoint {path} lacks a part; move it away to train from the start")
         return states
 
+    def with_weights(self, again: Callable[[Spec], "Result"]) -> "Result":
+        """This result, or where its weights are lost or damaged the one that `again` makes of its spec."""
+        try:
+            self.best_states()
+        except CheckpointError:  # the run is set aside by now
+            return again(self.spec)
+        return self
+
     def run(self) -> Run:
         """The run with these weights, to be asked more; raises as `best_states`."""
         states = self.best_states()

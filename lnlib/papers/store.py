@@ -20,7 +20,7 @@ import torch
 
 from lnlib.catalog import METHODS
 from lnlib.device import default_device
-from lnlib.errors import CheckpointError, LnlibError, TrainingDiverged, unknown_name
+from lnlib.errors import LnlibError, TrainingDiverged, unknown_name
 from lnlib.papers import record, run_folder
 from lnlib.papers.record import CHECKPOINT, SWEEP, Circumstances, Damaged, Record
 from lnlib.papers.run_folder import LAST_EPOCHS, SET_ASIDE, Arrays, DamagedRun, Result, in_a_sentence, locked
@@ -291,12 +291,7 @@ class Store:
 
 
 def _start(spec: Spec, sources: Mapping[str, Result], again: Callable[[Spec], Result]) -> Start | None:
-    best = {}
-    for name, source in sources.items():
-        try:
-            best[name] = source.best_states()
-        except CheckpointError:  # the run is set aside by now
-            best[name] = again(source.spec).best_states()
+    best = {name: source.with_weights(again).best_states() for name, source in sources.items()}
     return spec.member_parts()[0].begun_from(best) if best else None
 
 

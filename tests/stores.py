@@ -12,9 +12,11 @@ import pytest
 from lnlib.errors import TrainingDiverged
 from lnlib.papers.spec import Spec
 from lnlib.papers.store import Store
-from lnlib.training import Run
+from lnlib.training import Run, checkpoint
 
 TINY = {"train_size": 60, "net_options": {"width": 4, "depth": 1}, "epochs": 1}
+LONG = TINY | {"train_size": None, "net_options": {"width": 256, "depth": 4}, "epochs": 120}
+"""A run of some seconds, so that it can be met in the middle."""
 CLOCK = ["seconds", "evaluation_seconds"]
 SPECS = {
     "bystander": Spec.parse(TINY | {"seed": 1}),
@@ -35,6 +37,14 @@ def interrupt_after(last: int):
             raise Interrupted
 
     return stop
+
+
+def reached_in(path: Path, spec: Spec) -> int:
+    """The epoch of a checkpoint; 0 where there is none."""
+    if not path.exists():
+        return 0
+    run = spec.new_run()
+    return int(checkpoint.read(path, run.fingerprint, run.device)["epoch"])
 
 
 def kept(run: Run) -> dict[str, Any]:

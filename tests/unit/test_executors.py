@@ -31,12 +31,9 @@ from lnlib.papers.request import Request
 from lnlib.papers.run_folder import locked
 from lnlib.papers.spec import Spec
 from lnlib.papers.store import Store
-from lnlib.training import checkpoint
-from tests.stores import TINY, same_numbers
+from tests.stores import LONG, TINY, reached_in, same_numbers
 
 ROOT = Path(__file__).resolve().parents[2]
-LONG = TINY | {"train_size": None, "net_options": {"width": 256, "depth": 4}, "epochs": 60}
-"""A run of some seconds, so that it can be met in the middle."""
 
 
 def small_table(rows=("ce", "dmi")) -> Request:
@@ -158,9 +155,8 @@ def test_a_worker_that_is_killed_is_replaced_and_its_run_goes_on_from_the_checkp
         if not (found := re.search(r"epoch (\d+)", what)):
             return attempts.append([])
         attempts[-1].append(int(found[1]))
-        path = store.folder(spec) / CHECKPOINT
-        if not reached and path.exists():
-            reached.append(checkpoint.read(path, spec.new_run().fingerprint, spec.new_run().device)["epoch"])
+        if not reached and (epoch := reached_in(store.folder(spec) / CHECKPOINT, spec)):
+            reached.append(epoch)
             for pid in children(os.getpid()):
                 os.kill(pid, signal.SIGKILL)
 

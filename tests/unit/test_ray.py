@@ -26,9 +26,8 @@ from lnlib.papers.record import CHECKPOINT
 from lnlib.papers.request import Request
 from lnlib.papers.spec import Spec
 from lnlib.papers.store import Store
-from lnlib.training import checkpoint
 from tests.ray_cluster import Node, cluster
-from tests.stores import TINY, same_numbers
+from tests.stores import LONG, TINY, reached_in, same_numbers
 
 pytest.importorskip("ray")
 pytestmark = [
@@ -41,7 +40,6 @@ ROOT = Path(__file__).resolve().parents[2]
 OFTEN = 0.5
 """Seconds between checkpoints."""
 TABLE = {"rows": ("ce", "dmi"), "cells": ["p=0.5, n=all"], "seeds": [42, 43], "epochs": 2, "train_size": 200}
-LONG = TINY | {"train_size": None, "net_options": {"width": 256, "depth": 4}, "epochs": 120}
 
 
 @pytest.fixture(scope="module")
@@ -170,14 +168,6 @@ def test_a_killed_driver_leaves_checkpoints_from_which_the_same_command_goes_on(
     found = Store(tmp_path).obtain(spec, on_epoch=lambda epoch: epochs.append(epoch.epoch))
     assert 0 < reached == epochs[0] - 1 and epochs[-1] == spec.epochs
     same_numbers(found.history, Store(tmp_path / "whole").obtain(spec).history)
-
-
-def reached_in(path: Path, spec: Spec) -> int:
-    """The epoch of a checkpoint; 0 where there is none."""
-    if not path.exists():
-        return 0
-    run = spec.new_run()
-    return int(checkpoint.read(path, run.fingerprint, run.device)["epoch"])
 
 
 def test_a_worker_and_then_a_node_that_die_cost_only_what_their_last_checkpoint_lacks(
